@@ -1,0 +1,82 @@
+//! What an agent is told when it starts. Checked by whoever reads the config file; the defaults here
+//! are the ones that protect a person.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homing_certs::{NetworkId, NodeId};
+
+use crate::limits::Rates;
+
+/// Identity, place and limits of one agent.
+#[derive(Debug, Clone)]
+pub struct AgentSettings {
+    /// The agent's own directory: database, uploads, audit log.
+    pub dir: PathBuf,
+    /// Name in the network.
+    pub name: String,
+    /// Its key.
+    pub node_id: NodeId,
+    /// Its network.
+    pub network_id: NetworkId,
+    /// Requests and runs per device and user.
+    pub rates: Rates,
+    /// Sizes of what devices store.
+    pub sizes: Sizes,
+    /// When a WebSocket peer counts as dead.
+    pub liveness: Liveness,
+    /// Pause between two words of the built-in assistant; 5 ms by default, which is a fast reader's
+    /// pace and leaves time to interrupt.
+    pub pace: Duration,
+}
+
+impl AgentSettings {
+    /// The defaults for an agent in `dir`.
+    #[must_use]
+    pub fn new(dir: PathBuf, name: String, node_id: NodeId, network_id: NetworkId) -> Self {
+        Self {
+            dir,
+            name,
+            node_id,
+            network_id,
+            rates: Rates::default(),
+            sizes: Sizes::default(),
+            liveness: Liveness::default(),
+            pace: Duration::from_millis(5),
+        }
+    }
+}
+
+/// Limits on stored bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// One body on `/api/upload`, in bytes; 10 MB by default.
+    pub upload: u64,
+    /// One body on `PUT /api/files/{name}`, in bytes; 1 GiB by default.
+    pub file: u64,
+    /// All files of one user, in bytes; 10 GiB by default.
+    pub user: u64,
+    /// Number of files of one user; 10,000 by default, which keeps a listing short.
+    pub user_files: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { upload: 10_000_000, file: 1 << 30, user: 10 << 30, user_files: 10_000 }
+    }
+}
+
+/// Timing of pings.
+#[derive(Debug, Clone, Copy)]
+pub struct Liveness {
+    /// Between two pings of ours; 10 s by default.
+    pub ping_every: Duration,
+    /// Silence after which the peer is gone; 25 s by default, so that it is noticed within 30 s.
+    pub dead_after: Duration,
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self { ping_every: Duration::from_secs(10), dead_after: Duration::from_secs(25) }
+    }
+}

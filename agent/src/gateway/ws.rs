@@ -1,0 +1,132 @@
+//! `/ws`: conversations over a WebSocket, JSON in text frames.
+//!
+//! One task per socket with two halves side by side: the reader takes frames and acts, the writer sends
+//! replies and follows the logs of the open sessions. Between them is one bounded channel. Nothing is
+//! queued for a slow client: the writer keeps a cursor per session and reads on when the client does.
+
+mod commands;
+mod frames;
+mod reader;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use futures_util::{SinkExt, StreamExt};
+use http::HeaderMap;
+use tokio::sync::mpsc;
+
+use super::Principal;
+use super::auth::{CallerContext, is_capped};
+use crate::state::AgentState;
+
+/// Largest message from a client, in bytes.
+const MAX_FRAME: usize = 1 << 20;
+/// Bytes collected before they are written; a burst of deltas becomes one write.
+const WRITE_BUFFER: usize = 16 << 10;
+/// Bytes that may wait in the socket's buffer: the largest frame that we send, twice.
+const MAX_WRITE_BUFFER: usize = 4 << 20;
+/// Replies that may wait for the writer; the reader stops reading beyond that.
+const REPLIES: usize = 64;
+/// How long the last frame may take to leave.
+const FLUSH: Duration = Duration::from_millis(100);
+/// How long the client may take to answer a close that is not a revocation.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// Close codes of `/ws`.
+pub mod close_code {
+    /// The agent is going away (RFC 6455).
+    pub const GOING_AWAY: u16 = 1001;
+    /// The device was revoked.
+    pub const REVOKED: u16 = 4003;
+    /// The certificate or its scopes do not allow the socket any more, or the client broke the rules.
+    pub const POLICY: u16 = 4008;
+    /// A message was above the limit.
+    pub const TOO_LARGE: u16 = 4013;
+}
+
+/// One socket.
+#[derive(Debug, Clone)]
+struct Socket {
+    state: Arc<AgentState>,
+    context: Arc<CallerContext>,
+    capped: bool,
+}
+
+/// Why a socket ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ending {
+    /// The client has gone.
+    Gone,
+    /// Nothing was heard for too long.
+    Dead,
+    /// Closed with a code and a reason.
+    Close(u16, String),
+}
+
+pub(super) async fn get(
+    State(state): State<Arc<AgentState>>,
+    Extension(context): Extension<Arc<CallerContext>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let capped = principal.capped || is_capped(&headers);
+    let socket = Socket { state: state.clone(), context, capped };
+    let token = state.tasks.token();
+    upgrade
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .on_upgrade(move |websocket| async move {
+            socket.run(websocket).await;
+            drop(token);
+        })
+}
+
+impl Socket {
+    async fn run(self, websocket: WebSocket) {
+        let revoked = self.context.caller.revoked();
+        let stopping = self.state.stopping.clone();
+        let (mut sink, mut stream) = websocket.split();
+        let (replies, waiting) = mpsc::channel(REPLIES);
+        let ending = tokio::select! {
+            biased;
+            () = revoked.cancelled() => Ending::Close(close_code::REVOKED, "revoked".to_owned()),
+            () = stopping.cancelled() => Ending::Close(close_code::GOING_AWAY, "draining".to_owned()),
+            ending = reader::read(&self, &mut stream, replies) => ending,
+            ending = writer::write(&self, &mut sink, waiting) => ending,
+        };
+        let (code, reason) = match ending {
+            Ending::Gone => return,
+            Ending::Dead => (close_code::POLICY, "silent".to_owned()),
+            Ending::Close(code, reason) => (code, reason),
+        };
+        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let sent = tokio::time::timeout(FLUSH, sink.send(frame)).await;
+        if !matches!(sent, Ok(Ok(()))) || code == close_code::REVOKED {
+            // A revoked device gets no more than the flush; its connection is being cut anyway.
+            let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+            let _ = tokio::time::timeout(FLUSH, rest).await;
+            return;
+        }
+        // Dropping the stream at once could overtake the close frame; the client's answer shows that
+        // it arrived.
+        let answer = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _ = tokio::time::timeout(CLOSE_WAIT, answer).await;
+    }
+
+    /// The principal at this moment, or how the socket ends.
+    fn principal(&self) -> Result<Arc<Principal>, Ending> {
+        self.context.principal(self.capped).map_err(|error| {
+            let code = error.code().as_str();
+            let close = if code == "revoked" { close_code::REVOKED } else { close_code::POLICY };
+            Ending::Close(close, code.to_owned())
+        })
+    }
+}

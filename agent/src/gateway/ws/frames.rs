@@ -1,0 +1,134 @@
+//! Frames as JSON: what a client may send, what is sent besides the sessions' events.
+
+use axum::extract::ws::Utf8Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::gateway::error::ApiError;
+use crate::sessions::Attachment;
+use crate::store::LoggedEvent;
+
+/// From a client. Fields that are not known are ignored.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ClientFrame {
+    /// Accepted and answered; carries no authority.
+    Auth {},
+    Ping {},
+    SessionOpen {
+        session_id: String,
+        /// The first event wanted.
+        #[serde(default)]
+        from_seq: Option<u64>,
+    },
+    TextFinal {
+        text: String,
+        session_id: String,
+        #[serde(default)]
+        attachments: Vec<Attachment>,
+        #[serde(default)]
+        client_msg_id: Option<String>,
+    },
+    Interrupt {
+        session_id: String,
+    },
+    Command {
+        name: String,
+        session_id: String,
+    },
+}
+
+/// Only the name of a frame, so that an unknown one can be told from a broken one.
+#[derive(Debug, Deserialize)]
+pub(super) struct FrameName {
+    #[serde(rename = "type")]
+    pub(super) name: String,
+}
+
+/// To a client, about no event of a session.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ServerFrame {
+    AuthOk {
+        agent_name: String,
+        version: &'static str,
+    },
+    Pong {},
+    /// The message was sent before under the same id; nothing was done.
+    Duplicate {
+        client_msg_id: Option<String>,
+    },
+    CommandResult {
+        name: String,
+        text: String,
+    },
+    /// Events before `first_seq` are no longer kept.
+    HistoryTruncated {
+        session_id: String,
+        first_seq: u64,
+    },
+    ResourceEvent {
+        resource: &'static str,
+        action: &'static str,
+        id: String,
+    },
+    Error {
+        code: String,
+        text: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        hint: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_msg_id: Option<String>,
+    },
+}
+
+impl ServerFrame {
+    pub(super) fn error(error: ApiError, client_msg_id: Option<String>) -> Self {
+        let milliseconds = |after: std::time::Duration| u64::try_from(after.as_millis()).ok();
+        Self::Error {
+            code: error.code.into_owned(),
+            text: error.message,
+            hint: error.hint,
+            retry_after_ms: error.retry_after.and_then(milliseconds),
+            client_msg_id,
+        }
+    }
+
+    pub(super) fn text(&self) -> Utf8Bytes {
+        serde_json::to_string(self).unwrap_or_default().into()
+    }
+}
+
+/// The frame of an event: its body with the session and its number in front.
+pub(super) fn event_frame(session_json: &str, event: &LoggedEvent) -> Utf8Bytes {
+    let rest = event.body.strip_prefix('{').unwrap_or("}");
+    format!("{{\"session_id\":{session_json},\"seq\":{},{rest}", event.seq).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::sessions::SessionEvent;
+
+    #[test]
+    fn the_frame_of_an_event_is_its_body_with_session_and_number() {
+        let body = SessionEvent::Delta { text: "\"hi\"".into() }.body();
+        let event = LoggedEvent { seq: 7, turn_id: None, body };
+        let session = serde_json::to_string("a\"b").unwrap();
+        let frame: Value = serde_json::from_str(&event_frame(&session, &event)).unwrap();
+        assert_eq!(frame, json!({"type": "delta", "text": "\"hi\"", "session_id": "a\"b", "seq": 7}));
+    }
+
+    #[test]
+    fn the_frames_of_the_table_are_the_frames_that_are_understood() {
+        for frame in crate::gateway::FRAMES {
+            let text = json!({
+                "type": frame.name, "session_id": "s", "text": "t", "name": "help", "more": [1, 2]
+            });
+            serde_json::from_value::<ClientFrame>(text).unwrap();
+        }
+    }
+}

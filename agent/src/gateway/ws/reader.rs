@@ -1,0 +1,235 @@
+//! The half of a socket that listens: checks every frame like a request of its own, and acts.
+
+use std::collections::HashSet;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite;
+
+use super::frames::{ClientFrame, FrameName, ServerFrame};
+use super::writer::Outgoing;
+use super::{Ending, Socket, close_code, commands};
+use crate::audit::{Decision, Kind};
+use crate::gateway::Principal;
+use crate::gateway::error::ApiError;
+use crate::gateway::health::VERSION;
+use crate::gateway::routes::{self, Class, Frame, Need};
+use crate::sessions::{self, Attachment, Said};
+
+/// Sessions that one socket follows; more is a client that forgets to reconnect.
+const MAX_OPEN: usize = 64;
+/// Files of one message.
+const MAX_ATTACHMENTS: usize = 16;
+
+/// Reads until the client is gone, silent or out of line.
+pub(super) async fn read(
+    socket: &Socket,
+    stream: &mut SplitStream<WebSocket>,
+    replies: mpsc::Sender<Outgoing>,
+) -> Ending {
+    let mut reader = Reader { socket, replies, open: HashSet::new() };
+    let silence = socket.state.settings.liveness.dead_after;
+    loop {
+        let Ok(message) = tokio::time::timeout(silence, stream.next()).await else {
+            return Ending::Dead;
+        };
+        let outcome = match message {
+            None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Text(text))) => reader.take(text.as_str()).await,
+            Some(Ok(Message::Binary(_))) => {
+                Err(Ending::Close(close_code::POLICY, "text frames only".to_owned()))
+            }
+            Some(Err(error)) if is_too_large(&error) => {
+                Err(Ending::Close(close_code::TOO_LARGE, "message above 1 MiB".to_owned()))
+            }
+            Some(Err(_)) => Err(Ending::Gone),
+        };
+        if let Err(ending) = outcome {
+            return ending;
+        }
+    }
+}
+
+struct Reader<'a> {
+    socket: &'a Socket,
+    replies: mpsc::Sender<Outgoing>,
+    open: HashSet<String>,
+}
+
+impl Reader<'_> {
+    async fn take(&mut self, text: &str) -> Result<(), Ending> {
+        let principal = self.socket.principal()?;
+        let (frame, line) = match parse(text) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.reply(ServerFrame::error(error, None)).await,
+        };
+        let client_msg_id = match &frame {
+            ClientFrame::TextFinal { client_msg_id, .. } => client_msg_id.clone(),
+            _ => None,
+        };
+        let outcome = match self.gate(&principal, line).await {
+            Ok(()) => self.act(&principal, frame).await?,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(error) => self.reply(ServerFrame::error(error, client_msg_id)).await,
+        }
+    }
+
+    /// What the gate in front of the routes does for a request.
+    async fn gate(&self, principal: &Principal, line: &Frame) -> Result<(), ApiError> {
+        let state = &self.socket.state;
+        let scope = match line.need {
+            Need::Scope(scope) => scope,
+            Need::Admitted => "",
+        };
+        let entry = |kind| principal.entry(kind).call("ws", line.name).capability(scope);
+        let now = Instant::now();
+        match line.class {
+            Class::Read => state.limits.read(principal.node_id, now)?,
+            Class::Write => state.limits.write(principal.node_id, now)?,
+            Class::Run => state.limits.run(principal.node_id, principal.user_id, now)?,
+            Class::Stop => {}
+        }
+        if let Err(error) = self.socket.context.check(principal, line.need) {
+            let refused = entry(Kind::Refused).decision(Decision::Refused);
+            state.audit.note(refused.detail("code", error.code.as_ref()));
+            return Err(error);
+        }
+        let allowed = entry(Kind::Call).decision(Decision::Allowed);
+        match line.class {
+            Class::Read => {}
+            Class::Stop => state.audit.note(allowed),
+            Class::Write | Class::Run => state.audit.record(allowed).await.map_err(|error| {
+                tracing::error!(%error, "a frame was refused because it could not be audited");
+                ApiError::audit_unavailable()
+            })?,
+        }
+        Ok(())
+    }
+
+    /// The outer error ends the socket, the inner one is told to the client.
+    async fn act(
+        &mut self,
+        principal: &Arc<Principal>,
+        frame: ClientFrame,
+    ) -> Result<Result<(), ApiError>, Ending> {
+        let state = &self.socket.state;
+        match frame {
+            ClientFrame::Auth {} => {
+                let agent_name = state.settings.name.clone();
+                self.reply(ServerFrame::AuthOk { agent_name, version: VERSION }).await?;
+            }
+            ClientFrame::Ping {} => self.reply(ServerFrame::Pong {}).await?,
+            ClientFrame::SessionOpen { session_id, from_seq } => {
+                return self.follow(principal, session_id, from_seq, true).await;
+            }
+            ClientFrame::TextFinal { text, session_id, attachments, client_msg_id } => {
+                if let Err(error) = self.check_files(principal, &attachments).await {
+                    return Ok(Err(error));
+                }
+                // Before the message is taken, so that none of its events can be missed.
+                if let Err(error) = self.follow(principal, session_id.clone(), None, false).await? {
+                    return Ok(Err(error));
+                }
+                let message =
+                    sessions::Message { text, attachments, client_msg_id: client_msg_id.clone() };
+                let speaker = Arc::new(principal.speaker());
+                match state.sessions.say(speaker, &session_id, message).await {
+                    Ok(Said::Started | Said::Queued(_)) => {}
+                    Ok(Said::Duplicate) => {
+                        self.reply(ServerFrame::Duplicate { client_msg_id }).await?;
+                    }
+                    Err(error) => return Ok(Err(error.into())),
+                }
+            }
+            ClientFrame::Interrupt { session_id } => {
+                state.sessions.interrupt(principal.user_id, &session_id);
+            }
+            ClientFrame::Command { name, session_id } => {
+                match commands::run(state, principal, &name, &session_id).await {
+                    Ok(text) => self.reply(ServerFrame::CommandResult { name, text }).await?,
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn follow(
+        &mut self,
+        principal: &Principal,
+        session: String,
+        from_seq: Option<u64>,
+        anew: bool,
+    ) -> Result<Result<(), ApiError>, Ending> {
+        let known = self.open.contains(&session);
+        if known && !anew {
+            return Ok(Ok(()));
+        }
+        if !known && self.open.len() == MAX_OPEN {
+            let message = format!("this socket follows {MAX_OPEN} sessions already");
+            return Ok(Err(ApiError::bad_request("too_many_sessions", message)));
+        }
+        let sessions = &self.socket.state.sessions;
+        match sessions.follow(principal.user_id, &session, from_seq).await {
+            Ok(follow) => {
+                self.open.insert(session);
+                self.send(Outgoing::Follow(follow)).await?;
+                Ok(Ok(()))
+            }
+            Err(error) => Ok(Err(error.into())),
+        }
+    }
+
+    async fn check_files(
+        &self,
+        principal: &Principal,
+        attachments: &[Attachment],
+    ) -> Result<(), ApiError> {
+        if attachments.len() > MAX_ATTACHMENTS {
+            let message = format!("a message has at most {MAX_ATTACHMENTS} attachments");
+            return Err(ApiError::bad_request("too_many_attachments", message));
+        }
+        for attachment in attachments {
+            let name = attachment.path.strip_prefix("/api/files/").unwrap_or_default();
+            self.socket.state.files.open_file(principal.user_id, name).await?;
+        }
+        Ok(())
+    }
+
+    async fn reply(&self, frame: ServerFrame) -> Result<(), Ending> {
+        self.send(Outgoing::Frame(frame.text())).await
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<(), Ending> {
+        self.replies.send(outgoing).await.map_err(|_| Ending::Gone)
+    }
+}
+
+fn parse(text: &str) -> Result<(ClientFrame, &'static Frame), ApiError> {
+    let name: FrameName = serde_json::from_str(text)
+        .map_err(|_| ApiError::bad_request("bad_frame", "a frame is a JSON object with a type"))?;
+    let Some(line) = routes::find_frame(&name.name) else {
+        let known: Vec<&str> = routes::FRAMES.iter().map(|frame| frame.name).collect();
+        let message = format!("this agent does not know the frame; it knows {}", known.join(", "));
+        return Err(ApiError::bad_request("unknown_frame", message));
+    };
+    let frame = serde_json::from_str(text).map_err(|error| {
+        let message = format!("the frame {} is not well-formed: {error}", line.name);
+        ApiError::bad_request("bad_frame", message)
+    })?;
+    Ok((frame, line))
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<tungstenite::Error>());
+    matches!(cause, Some(tungstenite::Error::Capacity(_)))
+}

@@ -1,0 +1,169 @@
+//! The half of a socket that speaks: replies first, then what the open sessions have to say.
+
+use std::collections::BTreeMap;
+
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use futures_util::stream::SplitSink;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::frames::{ServerFrame, event_frame};
+use super::{Ending, Socket, close_code};
+use crate::gateway::routes::Need;
+use crate::sessions::{Follow, Tail};
+
+/// From the reader.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// A frame as it is.
+    Frame(Utf8Bytes),
+    /// From now on also this session, in place of an earlier cursor in it.
+    Follow(Follow),
+}
+
+/// Writes until the socket fails or the device may not listen any more.
+pub(super) async fn write(
+    socket: &Socket,
+    sink: &mut SplitSink<WebSocket, Message>,
+    mut replies: mpsc::Receiver<Outgoing>,
+) -> Ending {
+    match run(socket, sink, &mut replies).await {
+        Ok(never) => match never {},
+        Err(ending) => ending,
+    }
+}
+
+async fn run(
+    socket: &Socket,
+    sink: &mut SplitSink<WebSocket, Message>,
+    replies: &mut mpsc::Receiver<Outgoing>,
+) -> Result<std::convert::Infallible, Ending> {
+    let user = socket.principal()?.user_id;
+    let feed = socket.state.feeds.of(user);
+    let mut moved = feed.subscribe();
+    let mut writer = Writer { socket, sink, follows: BTreeMap::new(), resources: feed.last() };
+    let every = socket.state.settings.liveness.ping_every;
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let mut wrote = false;
+        while let Ok(outgoing) = replies.try_recv() {
+            wrote |= writer.take(outgoing).await?;
+        }
+        moved.mark_unchanged();
+        wrote |= writer.resources(&feed).await?;
+        wrote |= writer.sessions().await?;
+        if wrote {
+            // Flushed once for all that was ready, then looked again: more may have come meanwhile.
+            writer.sink.flush().await.map_err(|_| Ending::Gone)?;
+            continue;
+        }
+        tokio::select! {
+            outgoing = replies.recv() => {
+                let outgoing = outgoing.ok_or(Ending::Gone)?;
+                if writer.take(outgoing).await? && replies.is_empty() {
+                    writer.sink.flush().await.map_err(|_| Ending::Gone)?;
+                }
+            }
+            changed = moved.changed() => changed.map_err(|_| Ending::Gone)?,
+            _ = ping.tick() => {
+                writer.still_allowed()?;
+                writer.feed(Message::Ping(Bytes::new())).await?;
+                writer.sink.flush().await.map_err(|_| Ending::Gone)?;
+            }
+        }
+    }
+}
+
+struct Writer<'a> {
+    socket: &'a Socket,
+    sink: &'a mut SplitSink<WebSocket, Message>,
+    /// By session id; with the id as JSON.
+    follows: BTreeMap<String, (String, Follow)>,
+    /// Number of the last resource event sent.
+    resources: u64,
+}
+
+impl Writer<'_> {
+    /// True when something was written.
+    async fn take(&mut self, outgoing: Outgoing) -> Result<bool, Ending> {
+        match outgoing {
+            Outgoing::Frame(text) => {
+                self.feed(Message::Text(text)).await?;
+                Ok(true)
+            }
+            Outgoing::Follow(follow) => {
+                let id = follow.log.key().session.clone();
+                let json = serde_json::to_string(&id).unwrap_or_default();
+                self.follows.insert(id, (json, follow));
+                // Not written, but there may be something to write now.
+                Ok(true)
+            }
+        }
+    }
+
+    async fn sessions(&mut self) -> Result<bool, Ending> {
+        let mut wrote = false;
+        let ids: Vec<String> = self.follows.keys().cloned().collect();
+        for id in ids {
+            let Some((json, follow)) = self.follows.get(&id).cloned() else { continue };
+            let tail = follow.log.after(follow.cursor).await.map_err(|error| {
+                tracing::error!(%error, "a session's log could not be read");
+                Ending::Close(1011, "internal".to_owned())
+            })?;
+            let cursor = match tail {
+                Tail::Events(events) => {
+                    let mut cursor = follow.cursor;
+                    for event in events {
+                        self.feed(Message::Text(event_frame(&json, &event))).await?;
+                        cursor = event.seq;
+                    }
+                    cursor
+                }
+                Tail::Gone(until) => {
+                    let frame = ServerFrame::HistoryTruncated {
+                        session_id: id.clone(),
+                        first_seq: until + 1,
+                    };
+                    self.feed(Message::Text(frame.text())).await?;
+                    until
+                }
+            };
+            wrote |= cursor != follow.cursor;
+            if let Some((_, follow)) = self.follows.get_mut(&id) {
+                follow.cursor = cursor;
+            }
+        }
+        Ok(wrote)
+    }
+
+    async fn resources(&mut self, feed: &crate::feed::Feed) -> Result<bool, Ending> {
+        if feed.last() == self.resources {
+            return Ok(false);
+        }
+        let (events, _) = feed.after(self.resources);
+        for event in events {
+            let frame = ServerFrame::ResourceEvent {
+                resource: event.resource,
+                action: event.action,
+                id: event.id.clone(),
+            };
+            self.feed(Message::Text(frame.text())).await?;
+            self.resources = event.number;
+        }
+        Ok(true)
+    }
+
+    fn still_allowed(&self) -> Result<(), Ending> {
+        let principal = self.socket.principal()?;
+        self.socket.context.check(&principal, Need::Scope("chat")).map_err(|error| {
+            Ending::Close(close_code::POLICY, error.code.into_owned())
+        })
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<(), Ending> {
+        self.sink.feed(message).await.map_err(|_| Ending::Gone)
+    }
+}

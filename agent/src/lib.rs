@@ -1,0 +1,32 @@
+//! The agent: gateway, sessions, engine and store.
+//!
+//! Inner floors, arrows point down only: `gateway` (the only place with HTTP words) → services
+//! (`sessions`, `files`, `audit`, `feed`, `connections`, `system`) → engine (`turn`, `turn_driver`,
+//! `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
+//! `homing-transport`; the gateway meets them through the small trait [`gateway::Caller`].
+
+#![forbid(unsafe_code)]
+
+mod agent;
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod connections;
+pub mod feed;
+pub mod files;
+pub mod gateway;
+pub mod limits;
+pub mod providers;
+pub mod sessions;
+pub mod state;
+pub mod store;
+pub mod system;
+pub mod tools;
+pub mod turn;
+pub mod turn_driver;
+mod updates;
+
+pub use agent::{Agent, AgentConfig, AgentError, AgentHandle};
+pub use config::AgentSettings;
+pub use gateway::{Caller, Gateway};
+pub use state::AgentState;

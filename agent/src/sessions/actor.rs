@@ -1,0 +1,243 @@
+//! The actor that alone decides which turn starts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use homing_certs::NodeId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::queue::{Run, RunQueue};
+use super::{
+    Active, Activity, Inner, Message, Said, SessionError, SessionEvent, SessionKey, Speaker, run,
+};
+use crate::store::{Accepted, NewMessage, PendingTurn, TurnState};
+
+/// How long running turns may take to end at shutdown: they only have to write their last event.
+const DRAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Say {
+        key: SessionKey,
+        speaker: Arc<Speaker>,
+        message: Message,
+        reply: oneshot::Sender<Result<Said, SessionError>>,
+    },
+    RemoveSession {
+        key: SessionKey,
+        reply: oneshot::Sender<usize>,
+    },
+    RemoveDevice {
+        device: NodeId,
+        reply: oneshot::Sender<usize>,
+    },
+    Activity {
+        key: SessionKey,
+        reply: oneshot::Sender<Activity>,
+    },
+    Resume {
+        turn: PendingTurn,
+        allowed: bool,
+    },
+}
+
+/// Runs turns until it is told to stop.
+#[derive(Debug)]
+pub struct SessionsActor {
+    inner: Arc<Inner>,
+    commands: mpsc::Receiver<Command>,
+    queue: RunQueue,
+    turns: HashMap<i64, PendingTurn>,
+    tasks: JoinSet<()>,
+    running: HashMap<Id, i64>,
+}
+
+impl SessionsActor {
+    pub(super) fn new(inner: Arc<Inner>, commands: mpsc::Receiver<Command>) -> Self {
+        Self {
+            inner,
+            commands,
+            queue: RunQueue::default(),
+            turns: HashMap::new(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+        }
+    }
+
+    /// Runs until `shutdown`; then running turns are stopped and say so, waiting ones stay in the
+    /// database for the next start.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle(command).await,
+                    None => break,
+                },
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    let (id, failed) = match ended {
+                        Ok((id, ())) => (id, false),
+                        Err(error) => (error.id(), true),
+                    };
+                    self.ended(id, failed).await;
+                }
+            }
+        }
+        self.commands.close();
+        self.inner.cancel("shutdown", |_| true);
+        let drain = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drain).await.is_err() {
+            tracing::warn!("some turns did not end in time and were dropped");
+        }
+    }
+
+    async fn handle(&mut self, command: Command) {
+        match command {
+            Command::Say { key, speaker, message, reply } => {
+                // Whoever asked may have gone; the turn runs nevertheless.
+                let _ = reply.send(self.say(key, speaker, message).await);
+            }
+            Command::RemoveSession { key, reply } => {
+                let _ = reply.send(self.remove(|run| run.key == key, "removed").await);
+            }
+            Command::RemoveDevice { device, reply } => {
+                let _ = reply.send(self.remove(|run| run.device == device, "revoked").await);
+            }
+            Command::Activity { key, reply } => {
+                let running = self.queue.running_in(&key);
+                let _ = reply.send(Activity { running, waiting: self.queue.waiting_in(&key) });
+            }
+            Command::Resume { turn, allowed } => self.resume(turn, allowed).await,
+        }
+    }
+
+    async fn say(
+        &mut self,
+        key: SessionKey,
+        speaker: Arc<Speaker>,
+        message: Message,
+    ) -> Result<Said, SessionError> {
+        let position = self.queue.position(speaker.node_id, &key);
+        let position = position.map_err(|_| SessionError::QueueFull)?;
+        let log = self.inner.log(&key).await?;
+        let mut events = vec![
+            SessionEvent::Message {
+                role: "user",
+                text: message.text.clone(),
+                attachments: message.attachments.clone(),
+                client_msg_id: message.client_msg_id.clone(),
+                device: speaker.node_id.to_string(),
+            }
+            .body(),
+        ];
+        if position > 0 {
+            events.push(SessionEvent::Queued { position }.body());
+        }
+        let turn = PendingTurn {
+            turn_id: 0,
+            user: key.user,
+            session: key.session.clone(),
+            device: speaker.node_id,
+            speaker: to_json(speaker.as_ref()),
+            text: message.text,
+            running: position == 0,
+        };
+        let new = NewMessage {
+            user: turn.user,
+            session: turn.session.clone(),
+            device: turn.device,
+            speaker: turn.speaker.clone(),
+            text: turn.text.clone(),
+            attachments: to_json(&message.attachments),
+            client_msg_id: message.client_msg_id,
+            starts: turn.running,
+            events,
+        };
+        let accepted = self.inner.store.accept_message(new, move |events| log.publish(events)).await?;
+        let Accepted::New { turn_id, .. } = accepted else { return Ok(Said::Duplicate) };
+        self.inner.feeds.of(key.user).publish("session", "updated", key.session);
+        self.add(PendingTurn { turn_id, ..turn });
+        Ok(if position == 0 { Said::Started } else { Said::Queued(position) })
+    }
+
+    async fn resume(&mut self, turn: PendingTurn, allowed: bool) {
+        if turn.running || !allowed {
+            let reason = if allowed { "restarted" } else { "revoked" };
+            self.close(turn, reason).await;
+        } else {
+            self.add(turn);
+        }
+    }
+
+    fn add(&mut self, turn: PendingTurn) {
+        let key = SessionKey { user: turn.user, session: turn.session.clone() };
+        let run = Run { turn_id: turn.turn_id, device: turn.device, key };
+        self.turns.insert(turn.turn_id, turn);
+        if self.queue.push(run.clone()) {
+            self.start(run);
+        }
+    }
+
+    fn start(&mut self, run: Run) {
+        let Some(turn) = self.turns.get(&run.turn_id).cloned() else { return };
+        let active = Active {
+            key: run.key,
+            device: run.device,
+            cancel: CancellationToken::new(),
+            why: Arc::new(OnceLock::new()),
+        };
+        self.inner.active().insert(run.turn_id, active.clone());
+        let handle = self.tasks.spawn(run::run_turn(self.inner.clone(), turn, active));
+        self.running.insert(handle.id(), run.turn_id);
+    }
+
+    async fn ended(&mut self, id: Id, panicked: bool) {
+        let Some(turn_id) = self.running.remove(&id) else { return };
+        self.inner.active().remove(&turn_id);
+        let turn = self.turns.remove(&turn_id);
+        if panicked && let Some(turn) = turn {
+            tracing::error!(turn_id, "a turn panicked");
+            self.close(turn, "failed").await;
+        }
+        for run in self.queue.finished(turn_id) {
+            self.start(run);
+        }
+    }
+
+    async fn remove(&mut self, which: impl Fn(&Run) -> bool, reason: &'static str) -> usize {
+        let (removed, started) = self.queue.remove(which);
+        for run in started {
+            self.start(run);
+        }
+        let count = removed.len();
+        for run in removed {
+            if let Some(turn) = self.turns.remove(&run.turn_id) {
+                self.close(turn, reason).await;
+            }
+        }
+        count
+    }
+
+    /// Ends a turn that does not run.
+    async fn close(&self, turn: PendingTurn, reason: &'static str) {
+        let turn_id = turn.turn_id;
+        if let Err(error) = run::close_turn(&self.inner, turn, reason).await {
+            tracing::error!(%error, turn_id, reason, "the end of a turn could not be stored");
+        }
+    }
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+pub(super) fn state_of(reason: &str) -> TurnState {
+    match reason {
+        "done" => TurnState::Done,
+        "failed" | "restarted" => TurnState::Failed,
+        _ => TurnState::Cancelled,
+    }
+}

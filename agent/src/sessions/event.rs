@@ -1,0 +1,121 @@
+//! What a session's log holds: the frames of `/ws` that belong to a session, without their number.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::turn::{ToolCall, ToolOutcome, Usage};
+
+/// A file that belongs to a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// Where it can be read on this agent: `/api/files/<name>`.
+    pub path: String,
+    /// Its name for people.
+    #[serde(default)]
+    pub filename: String,
+    /// `image`, `file`, `voice` or `video`.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SessionEvent {
+    /// A person's message has been taken.
+    Message {
+        /// `user`.
+        role: &'static str,
+        /// What was said.
+        text: String,
+        /// Its files.
+        attachments: Vec<Attachment>,
+        /// The client's own id for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_msg_id: Option<String>,
+        /// The device that sent it.
+        device: String,
+    },
+    /// The turn of the message before waits.
+    Queued {
+        /// 1 is the next.
+        position: usize,
+    },
+    /// What the turn is doing.
+    Status {
+        /// A state, not a text for people: `running`, `tool:<name>`.
+        text: String,
+    },
+    /// A piece of the answer.
+    Delta {
+        /// Text.
+        text: String,
+    },
+    /// A tool begins.
+    ToolCall {
+        /// Names the call.
+        id: String,
+        /// Which tool.
+        name: String,
+        /// Its arguments.
+        arguments: Value,
+    },
+    /// A tool has ended.
+    ToolResult {
+        /// Of which call.
+        id: String,
+        /// Which tool.
+        name: String,
+        /// Whether it has a result.
+        ok: bool,
+        /// Why it has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// The whole answer.
+    Response {
+        /// Text.
+        text: String,
+        /// The model that gave it.
+        model: String,
+        /// Files that belong to it.
+        attachments: Vec<Attachment>,
+    },
+    /// The turn failed.
+    Error {
+        /// Why, for people.
+        text: String,
+    },
+    /// The turn is over.
+    TurnComplete {
+        /// What it used.
+        usage: Usage,
+        /// `done`, `interrupted`, `failed`, `revoked`, `removed`, `restarted` or `shutdown`.
+        reason: String,
+    },
+    /// Everything before was forgotten.
+    Cleared {},
+}
+
+impl SessionEvent {
+    /// As it is stored.
+    #[must_use]
+    pub fn body(&self) -> String {
+        // Serialising these types cannot fail: their keys are strings and they hold no maps but JSON's.
+        serde_json::to_string(self).unwrap_or_else(|_| r#"{"type":"error","text":""}"#.to_owned())
+    }
+}
+
+impl From<ToolCall> for SessionEvent {
+    fn from(call: ToolCall) -> Self {
+        Self::ToolCall { id: call.id, name: call.name, arguments: call.arguments }
+    }
+}
+
+impl From<ToolOutcome> for SessionEvent {
+    fn from(outcome: ToolOutcome) -> Self {
+        let ok = outcome.result.is_ok();
+        Self::ToolResult { id: outcome.id, name: outcome.name, ok, error: outcome.result.err() }
+    }
+}

@@ -1,0 +1,167 @@
+//! Everything of one agent that outlives a connection, opened in order and closed in reverse.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homing_certs::NodeId;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::audit::{Audit, AuditOpenError, Entry, Kind};
+use crate::config::AgentSettings;
+use crate::connections::Connections;
+use crate::feed::Feeds;
+use crate::files::Files;
+use crate::limits::Limits;
+use crate::providers::BuiltinAssistant;
+use crate::sessions::{SessionError, Sessions};
+use crate::store::{Store, StoreError};
+use crate::system::SystemProbe;
+use crate::tools::{DevicesTool, SystemTool, Tools, WhoAmITool};
+use crate::turn_driver::Engine;
+
+/// Longest wait for followers and turns at shutdown, below the whole process's deadline of 10 s.
+const DRAIN: Duration = Duration::from_secs(7);
+
+/// Why an agent cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Its folder cannot be made.
+    #[error("the agent's folder {path} cannot be used")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its database.
+    #[error("the agent's database cannot be opened")]
+    Store(#[source] StoreError),
+    /// Its audit log.
+    #[error("the agent's audit log cannot be opened")]
+    Audit(#[source] AuditOpenError),
+    /// The opening thread has gone.
+    #[error("the agent was stopped while it started")]
+    Stopped,
+}
+
+/// One agent's services.
+#[derive(Debug)]
+pub struct AgentState {
+    /// What it was told.
+    pub settings: AgentSettings,
+    /// The database.
+    pub store: Store,
+    /// The audit log.
+    pub audit: Audit,
+    /// Rates.
+    pub limits: Limits,
+    /// Who is connected.
+    pub connections: Connections,
+    /// What concerns each user.
+    pub feeds: Feeds,
+    /// Conversations.
+    pub sessions: Sessions,
+    /// Stored files.
+    pub files: Files,
+    /// The machine.
+    pub system: SystemProbe,
+    /// Every task of this agent that outlives a request.
+    pub tasks: TaskTracker,
+    /// Raised when the agent goes.
+    pub stopping: CancellationToken,
+}
+
+impl AgentState {
+    /// Opens the files below `settings.dir` and starts the services. Turns that an earlier process
+    /// had accepted wait for [`AgentState::resume`].
+    ///
+    /// # Errors
+    /// When a file cannot be opened or is not one of ours.
+    pub async fn open(settings: AgentSettings) -> Result<Arc<Self>, OpenError> {
+        let opening = settings.clone();
+        let opened = tokio::task::spawn_blocking(move || open_files(&opening)).await;
+        let (store, audit, files) = opened.map_err(|_| OpenError::Stopped)??;
+        let system = SystemProbe::default();
+        let connections = Connections::default();
+        let feeds = Feeds::default();
+        let tools = Tools::new(
+            vec![
+                Arc::new(SystemTool::new(system.clone())),
+                Arc::new(WhoAmITool),
+                Arc::new(DevicesTool::new(store.clone(), connections.clone())),
+            ],
+            audit.clone(),
+        );
+        let engine = Engine { provider: Arc::new(BuiltinAssistant::new(settings.pace)), tools };
+        let (sessions, actor) =
+            Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
+        let tasks = TaskTracker::new();
+        let stopping = CancellationToken::new();
+        tasks.spawn(actor.run(stopping.clone()));
+        let limits = Limits::new(settings.rates);
+        Ok(Arc::new(Self {
+            settings,
+            store,
+            audit,
+            limits,
+            connections,
+            feeds,
+            sessions,
+            files,
+            system,
+            tasks,
+            stopping,
+        }))
+    }
+
+    /// Goes on with the turns that an earlier process had accepted. Call it when the revocation log
+    /// is loaded: turns of devices that `revoked` names are cancelled instead.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resume(&self, revoked: impl Fn(&NodeId) -> bool) -> Result<usize, SessionError> {
+        self.sessions.resume(revoked).await
+    }
+
+    /// Ends everything that runs or waits in the name of a device. The device's connections and
+    /// their sockets and uploads end by their own tokens (`Caller::revoked`).
+    pub async fn device_revoked(&self, device: NodeId) {
+        let turns = self.sessions.cancel_device(device).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "turns of a revoked device could not be removed from the queue");
+            0
+        });
+        self.audit.note(Entry::new(Kind::Revoked).device(device).detail("turns_cancelled", turns));
+    }
+
+    /// Stops in order: sockets and turns, then the database, then the audit log.
+    pub async fn shutdown(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some sockets or turns did not end in time");
+        }
+        self.store.shutdown().await;
+        self.audit.shutdown().await;
+    }
+}
+
+fn open_files(settings: &AgentSettings) -> Result<(Store, Audit, Files), OpenError> {
+    let dir = &settings.dir;
+    let folder = |source| OpenError::Folder { path: dir.clone(), source };
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(dir).map_err(folder)?;
+    let files = Files::open(dir, settings.sizes).map_err(folder)?;
+    let store = Store::open(&dir.join("agent.db")).map_err(OpenError::Store)?;
+    let audit = Audit::open(dir).map_err(OpenError::Audit)?;
+    Ok((store, audit, files))
+}

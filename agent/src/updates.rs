@@ -1,0 +1,244 @@
+//! The agent's line to its coordinator: the live revocation log, and renewal of its own certificate.
+//!
+//! A new entry is handled in the order of `docs/trust.md`: all checks → swap the set → cut the
+//! device's connections and everything that it has running → write to disk → acknowledge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use homing_certs::{Applied, LogError, NodeId, REVOKED, RevocationEntry};
+use homing_protocol::frame::MAX_SNAPSHOT_FRAME;
+use homing_protocol::gateway::Reach;
+use homing_protocol::revocations::{AgentMessage, HEARTBEAT_SECS, LogMessage};
+use homing_protocol::{Document, alpn};
+use homing_transport::backoff::Backoff;
+use homing_transport::credentials::Credentials;
+use homing_transport::frames::{FrameIoError, FrameReceiver, FrameSender};
+use homing_transport::{Endpoint, Registry, Trust, TrustError, crash};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::state::AgentState;
+use crate::store::TrustRow;
+
+/// From the first packet to the end of the handshake.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Silence after which the stream is made anew: three heartbeats.
+const SILENCE: Duration = Duration::from_secs(HEARTBEAT_SECS * 3);
+/// Between two heartbeats that are written to disk.
+const KEEP_HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
+/// How long WebSockets may take to say why they close, before the connection is closed.
+const FLUSH: Duration = Duration::from_millis(100);
+/// Longest wait between two tries to reach the coordinator.
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// First wait.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+
+/// Follows the coordinator's log.
+pub(crate) struct Updates {
+    /// The agent's endpoint, which dials the coordinator.
+    pub(crate) endpoint: Endpoint,
+    /// Where the coordinator is.
+    pub(crate) coordinator: Reach,
+    /// The agent's own certificate and trust state.
+    pub(crate) credentials: Arc<Credentials>,
+    /// Live connections of devices.
+    pub(crate) registry: Registry,
+    /// Where the replica is kept, and what a revoked device has running.
+    pub(crate) state: Arc<AgentState>,
+}
+
+impl std::fmt::Debug for Updates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Updates").field("coordinator", &self.coordinator).finish_non_exhaustive()
+    }
+}
+
+/// Why the stream ended.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error("the coordinator could not be reached")]
+    Connect(#[source] homing_transport::endpoint::ConnectError),
+    #[error("the connection to the coordinator ended: {0}")]
+    Ended(String),
+    #[error("the coordinator's stream failed")]
+    Frames(#[source] FrameIoError),
+    #[error("the coordinator was silent for too long")]
+    Silent,
+}
+
+impl Updates {
+    /// Follows the log until `shutdown`. `current` becomes true when the agent holds the newest log.
+    pub(crate) async fn run(self, current: watch::Sender<bool>, shutdown: CancellationToken) {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+        let mut closing = JoinSet::new();
+        loop {
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => break,
+                ended = self.follow(&current, &mut backoff, &mut closing) => ended,
+            };
+            if let Err(error) = ended {
+                debug!(error = &error as &dyn std::error::Error, "the revocation stream ended");
+            }
+            let wait = backoff.next(self.endpoint.id().as_bytes()[0]);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        while closing.join_next().await.is_some() {}
+    }
+
+    fn trust(&self) -> &Arc<Trust> {
+        self.credentials.trust()
+    }
+
+    async fn follow(
+        &self,
+        current: &watch::Sender<bool>,
+        backoff: &mut Backoff,
+        closing: &mut JoinSet<()>,
+    ) -> Result<(), StreamError> {
+        let connection = self
+            .endpoint
+            .connect(&self.coordinator, alpn::REVOCATIONS, CONNECT_DEADLINE)
+            .await
+            .map_err(StreamError::Connect)?;
+        let stream =
+            connection.open_frames().await.map_err(|error| StreamError::Ended(error.to_string()))?;
+        let (mut sender, mut receiver) = stream.with_limit(MAX_SNAPSHOT_FRAME).split();
+        sender.send(&self.credentials.hello()).await.map_err(StreamError::Frames)?;
+        let mut reach = self.endpoint.reach();
+        send(&mut sender, AgentMessage::Reach { reach: reach.clone() }).await?;
+        let mut heartbeat_kept = None;
+        loop {
+            let message = receive(&mut receiver).await?;
+            let is_heartbeat = matches!(message, LogMessage::Heartbeat { .. });
+            self.take(message, &mut sender, &mut heartbeat_kept, closing).await?;
+            if is_heartbeat {
+                backoff.reset();
+                current.send_replace(true);
+                let now = self.endpoint.reach();
+                if now != reach {
+                    reach = now;
+                    send(&mut sender, AgentMessage::Reach { reach: reach.clone() }).await?;
+                }
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        message: LogMessage,
+        sender: &mut FrameSender,
+        heartbeat_kept: &mut Option<Instant>,
+        closing: &mut JoinSet<()>,
+    ) -> Result<(), StreamError> {
+        let document = match message {
+            LogMessage::Root { document } => {
+                self.take_root(&document).await;
+                return Ok(());
+            }
+            LogMessage::Delta { document }
+            | LogMessage::Snapshot { document }
+            | LogMessage::Heartbeat { document } => document,
+            _ => return Ok(()),
+        };
+        let applied = match self.trust().apply(document.as_ref()) {
+            Ok(applied) => applied,
+            Err(TrustError::Log(LogError::Gap { .. })) => {
+                let head = self.trust().head().into();
+                return send(sender, AgentMessage::Gap { head }).await;
+            }
+            Err(error) => {
+                error!(error = &error as &dyn std::error::Error, "a document of the coordinator was refused");
+                return Ok(());
+            }
+        };
+        crash::point("after_swap");
+        let kept = match applied {
+            Applied::Delta { changed, .. } => {
+                self.cut(&changed, Some(&document), closing);
+                self.state.store.save_delta(self.row(document.0), changed).await
+            }
+            Applied::Snapshot { changed, .. } => {
+                // Too long for a close frame: the device asks the coordinator for its proof.
+                self.cut(&changed, None, closing);
+                self.state.store.save_snapshot(self.row(document.0), changed).await
+            }
+            Applied::Heartbeat { .. } => {
+                if heartbeat_kept.is_some_and(|at| at.elapsed() < KEEP_HEARTBEAT_EVERY) {
+                    return Ok(());
+                }
+                *heartbeat_kept = Some(Instant::now());
+                if let Err(error) = self.state.store.save_heartbeat(self.row(document.0)).await {
+                    warn!(error = &error as &dyn std::error::Error, "a heartbeat could not be written");
+                }
+                return Ok(());
+            }
+            // Known already, and so on disk already: the coordinator may be waiting for the word.
+            _ => Ok(()),
+        };
+        if let Err(error) = kept {
+            // Enforced, but it would be forgotten: no acknowledgement.
+            error!(error = &error as &dyn std::error::Error, "a revocation could not be written to disk");
+            return Ok(());
+        }
+        crash::point("after_persist");
+        crash::point("before_ack");
+        send(sender, AgentMessage::Ack { head: self.trust().head().into() }).await
+    }
+
+    async fn take_root(&self, document: &Document) {
+        if let Err(error) = self.trust().extend_root(document.as_ref()) {
+            warn!(error = &error as &dyn std::error::Error, "a root document was refused");
+            return;
+        }
+        let epoch = self.trust().state().chain().epoch();
+        info!(epoch, "the network has a new root document");
+        if let Err(error) = self.state.store.save_root(epoch, document.0.clone()).await {
+            error!(error = &error as &dyn std::error::Error, "a root document could not be written");
+        }
+    }
+
+    fn cut(&self, changed: &[RevocationEntry], document: Option<&Document>, closing: &mut JoinSet<()>) {
+        for entry in changed {
+            self.registry.cut(&entry.device);
+            if entry.min_generation == REVOKED {
+                let (state, device) = (self.state.clone(), entry.device);
+                closing.spawn(async move { state.device_revoked(device).await });
+            }
+        }
+        let registry = self.registry.clone();
+        let proof = document.map(|document| document.0.clone());
+        let devices: Vec<NodeId> = changed.iter().map(|entry| entry.device).collect();
+        if devices.iter().any(|device| registry.is_online(device)) {
+            closing.spawn(async move {
+                tokio::time::sleep(FLUSH).await;
+                for device in devices {
+                    registry.close(&device, proof.as_deref());
+                }
+            });
+        }
+    }
+
+    fn row(&self, wire: Vec<u8>) -> TrustRow {
+        TrustRow { wire, head: self.trust().head(), time: self.trust().floor() }
+    }
+}
+
+async fn send(sender: &mut FrameSender, message: AgentMessage) -> Result<(), StreamError> {
+    sender.send(&message).await.map_err(StreamError::Frames)
+}
+
+async fn receive(receiver: &mut FrameReceiver) -> Result<LogMessage, StreamError> {
+    match tokio::time::timeout(SILENCE, receiver.recv()).await {
+        Ok(Ok(Some(message))) => Ok(message),
+        Ok(Ok(None)) => Err(StreamError::Ended("finished".to_owned())),
+        Ok(Err(error)) => Err(StreamError::Frames(error)),
+        Err(_) => Err(StreamError::Silent),
+    }
+}

@@ -1,0 +1,176 @@
+//! The driver with providers and tools that behave badly.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, stream};
+use homing_agent::audit::Audit;
+use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError, ToolSpec};
+use homing_agent::sessions::Speaker;
+use homing_agent::tools::{Tool, ToolError, Tools};
+use homing_agent::turn::{EndReason, Said, ToolCall};
+use homing_agent::turn_driver::{Engine, ShowFailed, Shown, Sink, drive};
+use homing_certs::{NodeId, UserId};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::rig::LIMIT;
+
+/// Says what it was told to say, round by round; after the last round it is silent for ever.
+#[derive(Debug)]
+struct Script(Mutex<Vec<Vec<Result<ModelEvent, ProviderError>>>>);
+
+impl Provider for Script {
+    fn model(&self) -> &str {
+        "script"
+    }
+
+    fn ask(&self, _: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
+        let mut rounds = self.0.lock().unwrap();
+        if rounds.is_empty() {
+            return stream::pending().boxed();
+        }
+        stream::iter(rounds.remove(0)).boxed()
+    }
+}
+
+struct Slow(&'static str, Duration);
+
+impl Tool for Slow {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec { name: self.0, description: "", parameters: json!({}) }
+    }
+
+    fn scope(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn run(&self, _: Arc<Speaker>, _: Value) -> BoxFuture<'static, Result<Value, ToolError>> {
+        let (name, pause) = (self.0, self.1);
+        async move {
+            tokio::time::sleep(pause).await;
+            Ok(json!(name))
+        }
+        .boxed()
+    }
+}
+
+#[derive(Default)]
+struct Seen(Mutex<Vec<Shown>>, bool);
+
+impl Sink for Seen {
+    fn show(&self, shown: Vec<Shown>) -> BoxFuture<'_, Result<(), ShowFailed>> {
+        self.0.lock().unwrap().extend(shown);
+        async { if self.1 { Err(ShowFailed) } else { Ok(()) } }.boxed()
+    }
+}
+
+struct Bench {
+    engine: Engine,
+    _dir: tempfile::TempDir,
+}
+
+fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path()).unwrap();
+    let tools: Vec<Arc<dyn Tool>> = vec![
+        Arc::new(Slow("slow", Duration::from_millis(300))),
+        Arc::new(Slow("quick", Duration::ZERO)),
+        Arc::new(Slow("stuck", Duration::from_secs(3_600))),
+    ];
+    let provider = Arc::new(Script(Mutex::new(rounds)));
+    Bench { engine: Engine { provider, tools: Tools::new(tools, audit) }, _dir: dir }
+}
+
+fn speaker() -> Arc<Speaker> {
+    Arc::new(Speaker {
+        node_id: NodeId::from([1; 32]),
+        user_id: UserId::from([1; 16]),
+        handle: "ann".into(),
+        role: "client".into(),
+        scopes: vec![],
+        path: "direct".into(),
+    })
+}
+
+fn call(name: &str) -> Result<ModelEvent, ProviderError> {
+    Ok(ModelEvent::Call(ToolCall { id: name.into(), name: name.into(), arguments: json!({}) }))
+}
+
+fn text(text: &str) -> Result<ModelEvent, ProviderError> {
+    Ok(ModelEvent::Text(text.into()))
+}
+
+fn finished() -> Result<ModelEvent, ProviderError> {
+    Ok(ModelEvent::Finished { input_tokens: 1, output_tokens: 1 })
+}
+
+async fn run(bench: &Bench, sink: &Seen, cancel: &CancellationToken) -> homing_agent::turn::End {
+    let said = vec![Said::User("hello".into())];
+    tokio::time::timeout(LIMIT, drive(&bench.engine, speaker(), said, sink, cancel)).await.unwrap()
+}
+
+#[tokio::test]
+async fn tools_of_one_round_run_beside_each_other() {
+    let bench = bench(vec![vec![call("slow"), call("quick"), finished()], vec![text("done"), finished()]]);
+    let sink = Seen::default();
+    let end = run(&bench, &sink, &CancellationToken::new()).await;
+    assert_eq!((end.reason, end.text.as_str()), (EndReason::Done, "done"));
+    let order: Vec<String> = sink.0.lock().unwrap().iter().filter_map(|shown| match shown {
+        Shown::Outcome(outcome) => Some(outcome.name.clone()),
+        _ => None,
+    }).collect();
+    assert_eq!(order, ["quick", "slow"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_ends_the_turn_with_what_came() {
+    let bench = bench(vec![vec![text("half")]]);
+    let end = run(&bench, &Seen::default(), &CancellationToken::new()).await;
+    assert_eq!(end.text, "half");
+    assert_eq!(end.reason, EndReason::Failed(ProviderError::BrokenOff.to_string()));
+}
+
+#[tokio::test]
+async fn an_unknown_tool_is_told_to_the_model_and_the_turn_goes_on() {
+    let bench = bench(vec![vec![call("nonsense"), finished()], vec![text("sorry"), finished()]]);
+    let sink = Seen::default();
+    let end = run(&bench, &sink, &CancellationToken::new()).await;
+    assert_eq!(end.reason, EndReason::Done);
+    let refused = sink.0.lock().unwrap().iter().any(|shown| {
+        matches!(shown, Shown::Outcome(outcome) if outcome.result.is_err())
+    });
+    assert!(refused);
+}
+
+#[tokio::test]
+async fn an_interrupt_reaches_a_silent_model_and_a_stuck_tool() {
+    for rounds in [vec![], vec![vec![call("stuck"), finished()]]] {
+        let bench = bench(rounds);
+        let cancel = CancellationToken::new();
+        let sink = Seen::default();
+        let (end, ()) = tokio::join!(run(&bench, &sink, &cancel), async { cancel.cancel() });
+        assert_eq!(end.reason, EndReason::Interrupted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_model_and_a_stuck_tool_are_given_up_in_time() {
+    let said = || vec![Said::User("hello".into())];
+    let cancel = CancellationToken::new();
+    let silent = bench(vec![]);
+    let end = drive(&silent.engine, speaker(), said(), &Seen::default(), &cancel).await;
+    assert_eq!(end.reason, EndReason::Failed(ProviderError::Silent(60).to_string()));
+    let stuck = bench(vec![vec![call("stuck"), finished()], vec![text("without it"), finished()]]);
+    let end = drive(&stuck.engine, speaker(), said(), &Seen::default(), &cancel).await;
+    assert_eq!((end.reason, end.text.as_str()), (EndReason::Done, "without it"));
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_stored_ends_the_turn() {
+    let bench = bench(vec![vec![text("lost"), finished()]]);
+    let end = run(&bench, &Seen(Mutex::default(), true), &CancellationToken::new()).await;
+    assert_eq!(end.reason, EndReason::Failed(ShowFailed.to_string()));
+}

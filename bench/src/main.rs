@@ -1,0 +1,63 @@
+//! `homing-bench`: runs homing and its rivals interleaved, and says what each of them costs.
+//!
+//! Arguments, runtime, exit code. What is measured is in [`rows`], what it is measured on in
+//! [`systems`]; `docs/performance.md` says what each row means.
+
+mod args;
+mod child;
+mod lab;
+mod load;
+mod mapping;
+mod origin;
+mod process;
+mod report;
+mod role;
+mod rows;
+mod stats;
+mod systems;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::args::{Args, Hidden};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // One thread in every process, as in the product; the load generator is held to the same.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = runtime
+        .context("the async runtime")
+        .and_then(|runtime| runtime.block_on(run(args)));
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "homing-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<ExitCode> {
+    if let Some(Hidden::Role { role }) = args.hidden {
+        role::run(role).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = rows::run(&args).await?;
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        write!(stdout, "{}", report.text(args.check))?;
+    }
+    let missed = args.check && report.missed();
+    Ok(if missed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}

@@ -1,0 +1,168 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// Your own AI agent on your own machine, dialed by key from anywhere.
+#[derive(Debug, Parser)]
+#[command(name = "homing", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Data directory [default: $XDG_DATA_HOME/homing]
+    #[arg(long, global = true, env = "HOMING_DIR", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log more to stderr; again for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything here: coordinator, agent, loopback proxy
+    Up(UpArgs),
+    /// Print a ticket and its QR code for a new device
+    Invite(InviteArgs),
+    /// Enrol this device with a ticket
+    Join(JoinArgs),
+    /// Connect to an agent and say what happened
+    Dial(DialArgs),
+    /// Run the loopback proxy alone, on a device that is not the host
+    Proxy(ProxyArgs),
+    /// List the devices of the network
+    Devices,
+    /// Revoke a device everywhere, at once
+    Revoke(RevokeArgs),
+    /// Give a device another name
+    Rename {
+        /// Name, or NodeId prefix of 8 or more
+        device: String,
+        /// The new name
+        name: String,
+    },
+    /// List the agents of the network
+    Agents,
+    /// List devices that wait for approval
+    Pending,
+    /// Let a waiting device in
+    Approve {
+        /// Name, or NodeId prefix of 8 or more
+        device: String,
+        /// The check code that the device shows
+        #[arg(long, value_name = "CODE")]
+        code: String,
+    },
+    /// Turn a waiting device away
+    Deny {
+        /// Name, or NodeId prefix of 8 or more
+        device: String,
+    },
+    /// Show on one screen what runs
+    Status,
+    /// Say what is wrong and what to do about it
+    Doctor,
+    /// The audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Print a completion script
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check the hash chain of the audit logs in this directory
+    Verify,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    /// Port of the loopback proxy; 0 picks a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Address of the agent's QUIC socket, for example 0.0.0.0:7071
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Option<SocketAddr>,
+    /// none, public, or URLs of your own relays, separated by commas
+    #[arg(long, value_name = "RELAY")]
+    pub(crate) relay: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InviteArgs {
+    /// Name for the new device
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// client, node, bridge, agent or admin
+    #[arg(long)]
+    pub(crate) role: Option<String>,
+    /// Scopes, separated by commas; given once or more
+    #[arg(long = "scope", value_name = "SCOPES", value_delimiter = ',')]
+    pub(crate) scopes: Vec<String>,
+    /// Handle of the user whose device it will be
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// How long the ticket is good for, for example 10m
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Option<Duration>,
+    /// Somebody must approve the device before it is let in
+    #[arg(long, conflicts_with = "no_approve")]
+    pub(crate) approve: bool,
+    /// Nobody need approve the device
+    #[arg(long)]
+    pub(crate) no_approve: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct JoinArgs {
+    /// The ticket; - reads it from stdin
+    #[arg(required_unless_present = "ticket_file")]
+    pub(crate) ticket: Option<String>,
+    /// Read the ticket from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "ticket")]
+    pub(crate) ticket_file: Option<PathBuf>,
+    /// Name that this device would like, when the invitation gives none
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// none, public, or URLs of your own relays, separated by commas
+    #[arg(long, value_name = "RELAY")]
+    pub(crate) relay: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DialArgs {
+    /// NodeId or name of the agent; the only one when absent
+    pub(crate) agent: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProxyArgs {
+    /// NodeId or name of the agent; the only one when absent
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// Port on 127.0.0.1; 0 picks a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// none, public, or URLs of your own relays, separated by commas
+    #[arg(long, value_name = "RELAY")]
+    pub(crate) relay: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RevokeArgs {
+    /// Name, or NodeId prefix of 8 or more
+    pub(crate) device: String,
+    /// Also revoke every device that it enrolled
+    #[arg(long)]
+    pub(crate) with_invited: bool,
+}

@@ -1,0 +1,49 @@
+//! One file per command or family of commands: call what does the work, print what it said.
+
+use crate::args::{Args, AuditCommand, Command};
+use crate::data_dir::DataDir;
+use crate::output::Output;
+
+mod agents;
+mod approve;
+mod audit;
+mod devices;
+mod dial;
+mod doctor;
+mod invite;
+pub(crate) mod join;
+mod manual;
+mod network;
+mod proxy;
+mod revoke;
+mod status;
+mod up;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
+    let creates = matches!(args.command, Command::Up(_) | Command::Join(_));
+    match &args.command {
+        Command::Completions { shell } => return manual::completions(*shell),
+        Command::Man => return manual::man(),
+        _ => {}
+    }
+    let dir = DataDir::open(args.dir, creates)?;
+    match args.command {
+        Command::Up(up) => up::run(&dir, up, output).await,
+        Command::Invite(invite) => invite::run(&dir, invite, output).await,
+        Command::Join(join) => join::run(&dir, join, output).await,
+        Command::Dial(dial) => dial::run(&dir, dial.agent, output).await,
+        Command::Proxy(proxy) => proxy::run(&dir, proxy, output).await,
+        Command::Devices => devices::list(&dir, output).await,
+        Command::Rename { device, name } => devices::rename(&dir, device, name, output).await,
+        Command::Revoke(revoke) => revoke::run(&dir, revoke, output).await,
+        Command::Agents => agents::list(&dir, output).await,
+        Command::Pending => approve::pending(&dir, output).await,
+        Command::Approve { device, code } => approve::approve(&dir, device, code, output).await,
+        Command::Deny { device } => approve::deny(&dir, device, output).await,
+        Command::Status => status::run(&dir, output).await,
+        Command::Doctor => doctor::run(&dir, output).await,
+        Command::Audit(AuditCommand::Verify) => audit::verify(&dir, output),
+        Command::Completions { .. } | Command::Man => Ok(()),
+    }
+}

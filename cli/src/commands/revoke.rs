@@ -1,0 +1,61 @@
+//! `homing revoke`.
+
+use homing_protocol::control::{ControlReply, ControlRequest, RevokedInfo};
+use serde_json::json;
+
+use super::network;
+use crate::args::RevokeArgs;
+use crate::data_dir::DataDir;
+use crate::output::Output;
+
+pub(super) async fn run(dir: &DataDir, args: RevokeArgs, output: Output) -> anyhow::Result<()> {
+    let request = ControlRequest::Revoke {
+        device: args.device,
+        with_invited: args.with_invited,
+    };
+    let ControlReply::Revoked(revoked) = network::request(dir, request).await? else {
+        return Err(network::unexpected().into());
+    };
+    let agents = revoked
+        .agents
+        .iter()
+        .map(|agent| json!({ "agent": agent.agent, "confirmed": agent.confirmed, "ms": agent.ms }));
+    let document = json!({
+        "device": revoked.device,
+        "node_id": revoked.node_id.to_string(),
+        "also": revoked.also,
+        "enrolled_by_it": revoked.enrolled_by_it,
+        "committed_at_us": revoked.committed_at_us,
+        "agents": agents.collect::<Vec<_>>(),
+    });
+    output.result(&document, || text(&revoked, output));
+    Ok(())
+}
+
+fn text(revoked: &RevokedInfo, output: Output) -> String {
+    let mut lines = vec![format!(
+        "{} is revoked, for ever.",
+        output.bold(&revoked.device)
+    )];
+    if !revoked.also.is_empty() {
+        lines.push(format!("So are: {}.", revoked.also.join(", ")));
+    }
+    for agent in &revoked.agents {
+        lines.push(match (agent.confirmed, agent.ms) {
+            (true, Some(ms)) => format!("  {} cut it off after {ms} ms", agent.agent),
+            (true, None) => format!("  {} has cut it off", agent.agent),
+            (false, _) => format!(
+                "  {} is offline; it hears of this before it admits anyone",
+                agent.agent
+            ),
+        });
+    }
+    if !revoked.enrolled_by_it.is_empty() {
+        lines.push(format!(
+            "It had enrolled {}; homing revoke {} --with-invited revokes those too.",
+            revoked.enrolled_by_it.join(", "),
+            revoked.device
+        ));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,316 @@
+//! `homing.toml`: read whole, checked whole, before anything binds. Written at first run with a
+//! comment on every key.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use homing_transport::Relay;
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::files;
+
+/// Default port of the loopback proxy.
+const PROXY_PORT: u16 = 7070;
+
+/// All settings of a data directory.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// What QUIC endpoints may contact. Default `"none"`.
+    pub(crate) relay: RelaySetting,
+    pub(crate) agent: AgentSection,
+    pub(crate) quic: QuicSection,
+    pub(crate) proxy: ProxySection,
+    pub(crate) limits: LimitsSection,
+}
+
+/// `"none"`, `"public"`, or a list of URLs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum RelaySetting {
+    Word(String),
+    Urls(Vec<String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AgentSection {
+    /// Name that people see. Default `home`.
+    pub(crate) name: Option<String>,
+    /// Bytes that one upload may have. Default 10 MB.
+    pub(crate) upload_limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QuicSection {
+    /// Address of all QUIC sockets. Default 0.0.0.0, which is IPv6 as well.
+    pub(crate) address: IpAddr,
+    /// UDP ports; 0 picks one at every start. Chosen and written at first run.
+    pub(crate) agent_port: u16,
+    pub(crate) coordinator_port: u16,
+    pub(crate) device_port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProxySection {
+    /// TCP port on 127.0.0.1; 0 picks one at every start. Default 7070.
+    pub(crate) port: u16,
+    /// Whether the proxy listens on [::1] too. Default false.
+    pub(crate) ipv6: bool,
+    /// `same-user`: programs of this user need no token; `token`: every request needs one.
+    pub(crate) auth: ProxyAuthSetting,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ProxyAuthSetting {
+    SameUser,
+    Token,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsSection {
+    /// Plain reads per second of one device. Default 2,000.
+    pub(crate) reads_per_second: u32,
+    /// Writes per second of one device. Default 50.
+    pub(crate) writes_per_second: u32,
+    /// Agent runs per minute of one device. Default 10.
+    pub(crate) runs_per_minute: u32,
+    /// Chat messages per minute of one user. Default 60.
+    pub(crate) chat_per_minute: u32,
+    /// New TCP connections per second at the loopback proxy. Default 4,000.
+    pub(crate) proxy_connections_per_second: u32,
+    /// QUIC handshakes that one address may start at once. Default 60.
+    pub(crate) handshake_burst: u32,
+    /// QUIC handshakes per second that one address earns back. Default 2.
+    pub(crate) handshakes_per_second: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            relay: RelaySetting::Word("none".to_owned()),
+            agent: AgentSection::default(),
+            quic: QuicSection::default(),
+            proxy: ProxySection::default(),
+            limits: LimitsSection::default(),
+        }
+    }
+}
+
+impl Default for QuicSection {
+    fn default() -> Self {
+        Self {
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            agent_port: 0,
+            coordinator_port: 0,
+            device_port: 0,
+        }
+    }
+}
+
+impl Default for ProxySection {
+    fn default() -> Self {
+        Self {
+            port: PROXY_PORT,
+            ipv6: false,
+            auth: ProxyAuthSetting::SameUser,
+        }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            reads_per_second: 2_000,
+            writes_per_second: 50,
+            runs_per_minute: 10,
+            chat_per_minute: 60,
+            proxy_connections_per_second: 4_000,
+            handshake_burst: 60,
+            handshakes_per_second: 2.0,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file; `None` when there is none yet.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Option<Self>> {
+        let Some(bytes) = files::read(path)? else {
+            return Ok(None);
+        };
+        let wrong = |message: String| {
+            Failure::new(
+                "config_invalid",
+                format!("{} is not valid: {message}", path.display()),
+                "correct that line; docs/cli.md lists every key",
+            )
+        };
+        let text =
+            String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text".to_owned()))?;
+        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        config
+            .relay
+            .parse()
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(Some(config))
+    }
+
+    /// The file of a first run.
+    pub(crate) fn to_text(&self) -> String {
+        let relay = match &self.relay {
+            RelaySetting::Word(word) => format!("{word:?}"),
+            RelaySetting::Urls(urls) => format!("{urls:?}"),
+        };
+        let name = match &self.agent.name {
+            Some(name) => format!("name = {name:?}"),
+            None => "# name = \"home\"".to_owned(),
+        };
+        let (quic, proxy, limits) = (&self.quic, &self.proxy, &self.limits);
+        let auth = match proxy.auth {
+            ProxyAuthSetting::SameUser => "same-user",
+            ProxyAuthSetting::Token => "token",
+        };
+        format!(
+            r#"# Settings of homing. A change takes effect at the next start.
+
+# What may be contacted beside the addresses of this network's own members:
+# "none" (this machine and the local network), "public" (iroh's public relays and look-up),
+# or a list of your own relays, such as ["https://relay.example.org"].
+relay = {relay}
+
+[agent]
+# Name of the agent, as people see it.
+{name}
+# Bytes that one upload may have. Default 10 MB.
+# upload_limit = 10000000
+
+[quic]
+# Address of the QUIC sockets (UDP). 0.0.0.0 means all, IPv6 included.
+address = "{address}"
+# UDP ports, chosen at first run and kept, so that tickets and remembered addresses stay good.
+# 0 picks a free one at every start.
+agent_port = {agent}
+coordinator_port = {coordinator}
+device_port = {device}
+
+[proxy]
+# TCP port of the loopback proxy on 127.0.0.1. 0 picks a free one at every start.
+port = {port}
+# Whether it listens on [::1] too.
+ipv6 = {ipv6}
+# "same-user": programs of this user need no token. "token": every request needs the token of
+# run/proxy.token.
+auth = "{auth}"
+
+[limits]
+# Per device: plain reads a second, writes a second, agent runs a minute.
+reads_per_second = {reads}
+writes_per_second = {writes}
+runs_per_minute = {runs}
+# Per user: chat messages a minute.
+chat_per_minute = {chat}
+# New TCP connections a second at the loopback proxy.
+proxy_connections_per_second = {connections}
+# QUIC handshakes of one address before it is admitted: at once, and a second.
+handshake_burst = {burst}
+handshakes_per_second = {rate:?}
+"#,
+            address = quic.address,
+            agent = quic.agent_port,
+            coordinator = quic.coordinator_port,
+            device = quic.device_port,
+            port = proxy.port,
+            ipv6 = proxy.ipv6,
+            reads = limits.reads_per_second,
+            writes = limits.writes_per_second,
+            runs = limits.runs_per_minute,
+            chat = limits.chat_per_minute,
+            connections = limits.proxy_connections_per_second,
+            burst = limits.handshake_burst,
+            rate = limits.handshakes_per_second,
+        )
+    }
+
+    /// The socket address of a QUIC endpoint with this port.
+    pub(crate) fn quic_address(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.quic.address, port)
+    }
+}
+
+impl RelaySetting {
+    /// Reads the value of `--relay`.
+    pub(crate) fn from_arg(text: &str) -> anyhow::Result<Self> {
+        let setting = match text {
+            "none" | "public" => Self::Word(text.to_owned()),
+            urls => Self::Urls(urls.split(',').map(|url| url.trim().to_owned()).collect()),
+        };
+        setting.parse()?;
+        Ok(setting)
+    }
+
+    /// The setting as the transport understands it.
+    pub(crate) fn parse(&self) -> anyhow::Result<Relay> {
+        match self {
+            Self::Word(word) if word == "none" => Ok(Relay::None),
+            Self::Word(word) if word == "public" => Ok(Relay::Public),
+            Self::Urls(urls)
+                if !urls.is_empty()
+                    && urls
+                        .iter()
+                        .all(|url| url.starts_with("https://") || url.starts_with("http://")) =>
+            {
+                Ok(Relay::Own(urls.clone()))
+            }
+            other => Err(Failure::new(
+                "invalid_argument",
+                format!("{other:?} is not a relay setting"),
+                "use none, public, or URLs that start with https://",
+            )
+            .into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_first_run_reads_back_as_the_settings_it_was_made_of() {
+        let mut config = Config::default();
+        config.quic.agent_port = 40_001;
+        config.agent.name = Some("ho\"me".to_owned());
+        config.relay = RelaySetting::Urls(vec!["https://relay.example.org".to_owned()]);
+        let back: Config = toml::from_str(&config.to_text()).unwrap();
+        assert_eq!(back, config);
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_refused_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("homing.toml");
+        std::fs::write(&path, "[proxy]\nprot = 7070\n").unwrap();
+        let error = Config::load(&path).unwrap_err();
+        assert!(error.to_string().contains("prot"), "{error}");
+    }
+
+    #[test]
+    fn a_relay_is_none_public_or_urls_and_nothing_else() {
+        assert_eq!(
+            RelaySetting::from_arg("none").unwrap().parse().unwrap(),
+            Relay::None
+        );
+        assert_eq!(
+            RelaySetting::from_arg("public").unwrap().parse().unwrap(),
+            Relay::Public
+        );
+        assert!(RelaySetting::from_arg("https://a.example,https://b.example").is_ok());
+        assert!(RelaySetting::from_arg("sometimes").is_err());
+        assert!(RelaySetting::from_arg("").is_err());
+    }
+}

@@ -1,0 +1,232 @@
+//! This device: its key, certificate and network on disk, and its endpoint and coordinator while it
+//! runs.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use futures_util::future::BoxFuture;
+use homing_certs::{NodeId, SigningKey};
+use homing_protocol::ErrorBody;
+use homing_protocol::control::{AgentInfo, ControlReply, ControlRequest};
+use homing_protocol::gateway::{HelloOk, Reach};
+use homing_transport::controlling::{ControlClient, ControlError};
+use homing_transport::credentials::Credentials;
+use homing_transport::dial::DialError;
+use homing_transport::pool::Home;
+use homing_transport::renewing::{self, Keep};
+use homing_transport::{Endpoint, EndpointConfig, PathReport, Relay, Trust};
+use tracing::warn;
+
+use crate::data_dir::DataDir;
+use crate::failure::Failure;
+use crate::files;
+
+pub(crate) mod dialing;
+mod network_file;
+
+pub(crate) use network_file::NetworkFile;
+
+/// Program version that peers see.
+pub(crate) const PROGRAM: &str = concat!("homing ", env!("CARGO_PKG_VERSION"));
+
+/// An enrolled device with a bound endpoint.
+pub(crate) struct Device {
+    dir: DataDir,
+    endpoint: Endpoint,
+    credentials: Arc<Credentials>,
+    control: Arc<ControlClient>,
+    network: Mutex<NetworkFile>,
+}
+
+impl Device {
+    /// Reads the device's files and binds its endpoint.
+    pub(crate) async fn open(
+        dir: &DataDir,
+        bind: SocketAddr,
+        relay: Relay,
+    ) -> anyhow::Result<Arc<Self>> {
+        let key = files::read_key(&dir.device().join("key"))?.ok_or_else(not_joined)?;
+        let network = NetworkFile::load(dir)?.ok_or_else(not_joined)?;
+        let wire = files::read(&dir.device().join("cert"))?.ok_or_else(not_joined)?;
+        let state = network.trust_state()?;
+        let certificate = state
+            .verify_certificate(&wire)
+            .context("this device's own certificate is damaged; join again with a new ticket")?;
+        let floor = state.newest_signed_time();
+        let trust = Arc::new(Trust::new(state, floor));
+        let credentials = Arc::new(Credentials::new(certificate, trust, PROGRAM.to_owned()));
+        let endpoint = bind_endpoint(key, bind, relay).await?;
+        let coordinator = network.coordinator.clone();
+        let control = Arc::new(ControlClient::new(
+            endpoint.clone(),
+            coordinator,
+            credentials.clone(),
+        ));
+        let network = Mutex::new(network);
+        Ok(Arc::new(Self {
+            dir: dir.clone(),
+            endpoint,
+            credentials,
+            control,
+            network,
+        }))
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
+    }
+
+    pub(crate) fn control(&self) -> &Arc<ControlClient> {
+        &self.control
+    }
+
+    /// A copy of what is known of the network.
+    pub(crate) fn network(&self) -> NetworkFile {
+        self.network
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Writes renewed certificates.
+    pub(crate) fn keep(&self) -> Keep {
+        let path = self.dir.device().join("cert");
+        Arc::new(move |wire| files::write(&path, wire).map_err(std::io::Error::other))
+    }
+
+    /// The agent that a name, a NodeId or nothing stands for, with the addresses that are known.
+    pub(crate) async fn find_agent(&self, selector: Option<&str>) -> anyhow::Result<AgentInfo> {
+        if let Some(found) = self.network().find(selector)? {
+            return Ok(found);
+        }
+        // Not known here: the directory may know more.
+        self.refresh_agents()
+            .await
+            .map_err(|error| Failure(error.body()))?;
+        match (
+            self.network().find(selector)?,
+            selector.map(str::parse::<NodeId>),
+        ) {
+            (Some(found), _) => Ok(found),
+            (None, Some(Ok(node_id))) => Ok(AgentInfo {
+                agent: node_id.short(),
+                reach: Reach {
+                    node_id,
+                    relay: None,
+                    addresses: Vec::new(),
+                },
+                online: false,
+            }),
+            (None, _) => Err(Failure::new(
+                "unknown_agent",
+                match selector {
+                    Some(name) => format!("no agent of this network is called {name}"),
+                    None => "this network has no agent".to_owned(),
+                },
+                "homing agents lists them",
+            )
+            .into()),
+        }
+    }
+
+    /// Asks the coordinator for the agents and remembers them.
+    pub(crate) async fn refresh_agents(&self) -> Result<Vec<AgentInfo>, ControlError> {
+        let ControlReply::Agents(agents) = self.control.request(&ControlRequest::Agents).await?
+        else {
+            return Ok(Vec::new());
+        };
+        if let Err(error) = self.change(|network| network.agents.clone_from(&agents)) {
+            warn!(%error, "the agents could not be remembered");
+        }
+        Ok(agents)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut NetworkFile)) -> Result<(), Failure> {
+        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = network.clone();
+        change(&mut network);
+        if *network == before {
+            return Ok(());
+        }
+        network
+            .save(&self.dir)
+            .map_err(|error| Failure::new("storage", format!("{error:#}"), "free some disk space"))
+    }
+}
+
+impl Home for Device {
+    fn renew(&self) -> BoxFuture<'_, Result<(), ErrorBody>> {
+        Box::pin(async { renewing::renew(&self.control, &self.credentials, &self.keep()).await })
+    }
+
+    fn locate(&self, agent: NodeId) -> BoxFuture<'_, Result<Option<Reach>, DialError>> {
+        Box::pin(async move {
+            match self.refresh_agents().await {
+                Ok(agents) => {
+                    let mut reaches = agents.into_iter().map(|known| known.reach);
+                    Ok(reaches.find(|reach| reach.node_id == agent))
+                }
+                Err(ControlError::Dial(error)) => Err(error),
+                Err(_) => Ok(None),
+            }
+        })
+    }
+
+    fn reached(&self, agent: NodeId, hello: &HelloOk, path: Option<PathReport>) {
+        let remembered = self.change(|network| {
+            network.remember(agent, &hello.agent, path.and_then(|path| path.address));
+        });
+        if let Err(error) = remembered {
+            warn!(%error, "the agent's address could not be remembered");
+        }
+    }
+
+    fn proof(&self, node_id: NodeId) -> BoxFuture<'_, Option<Vec<u8>>> {
+        Box::pin(async move {
+            match self
+                .control
+                .request(&ControlRequest::Proof { node_id })
+                .await
+            {
+                Ok(ControlReply::Proof { document }) => document.map(|document| document.0),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// Binds an endpoint that only dials. A stored port that is taken gives way to a free one: the device
+/// is the side that dials, so nobody looks for it there.
+pub(crate) async fn bind_endpoint(
+    key: SigningKey,
+    bind: SocketAddr,
+    relay: Relay,
+) -> anyhow::Result<Endpoint> {
+    let config = EndpointConfig {
+        key,
+        alpns: Vec::new(),
+        bind,
+        relay,
+    };
+    match Endpoint::bind(config.clone()).await {
+        Ok(endpoint) => Ok(endpoint),
+        Err(_) if bind.port() != 0 => {
+            let bind = SocketAddr::new(bind.ip(), 0);
+            Ok(Endpoint::bind(EndpointConfig { bind, ..config }).await?)
+        }
+        Err(error) => Err(error).context("the QUIC socket could not be bound"),
+    }
+}
+
+fn not_joined() -> Failure {
+    Failure::new(
+        "no_network",
+        "this device is not enrolled in a network",
+        "homing join <ticket> enters one, homing up makes one",
+    )
+}

@@ -1,0 +1,54 @@
+//! The process around a command: its runtime, its log, its signals.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Runs a command. One thread drives all connections: on small machines the wake-ups between threads
+/// cost more than they give (`docs/performance.md`); SQLite and files have threads of their own.
+pub(crate) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime could not be started")?
+        .block_on(command)
+}
+
+/// Logs to stderr: warnings, or more by `-v` and `HOMING_LOG`.
+pub(crate) fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info,iroh=warn,noq=warn",
+        2 => "debug,iroh=info,noq=info",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("HOMING_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(verbose > 1)
+        .init();
+}
+
+/// A token that is cancelled by ctrl-c or SIGTERM. The watcher ends with the process.
+pub(crate) fn shutdown_on_signal(
+    tasks: &mut tokio::task::JoinSet<()>,
+) -> anyhow::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for ctrl-c")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let cancelled = token.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = cancelled.cancelled() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(token)
+}

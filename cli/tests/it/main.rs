@@ -1,0 +1,15 @@
+//! The whole program: the real binary, two data directories, real curl.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops where it fails"
+)]
+#![allow(
+    clippy::print_stderr,
+    reason = "a test that fails shows the logs of its processes"
+)]
+
+mod floors;
+mod kit;
+mod story;

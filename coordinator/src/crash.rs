@@ -1,0 +1,16 @@
+//! Named points at which a test build dies, to show what survives. Does nothing in other builds.
+
+/// Dies by SIGKILL when the build has the feature `crash-points` and `HOMING_CRASH_AT` is `name`.
+///
+/// The names of this crate: `before_commit`, `after_commit`, `after_push`.
+pub(crate) fn crash_point(name: &str) {
+    #[cfg(feature = "crash-points")]
+    if std::env::var_os("HOMING_CRASH_AT").is_some_and(|wanted| wanted == name) {
+        // SIGKILL, not abort: no handler, no flush, no destructor may run.
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        std::thread::park();
+    }
+    #[cfg(not(feature = "crash-points"))]
+    let _ = name;
+}

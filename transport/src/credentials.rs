@@ -1,0 +1,72 @@
+//! What a device shows of itself: its current certificate, replaceable while connections live.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use homing_certs::VerifiedCertificate;
+use homing_protocol::gateway::Hello;
+use homing_protocol::{Document, version};
+use tokio::sync::watch;
+
+use crate::trust::Trust;
+
+/// The device's own certificate and the trust state that it judges others by.
+#[derive(Debug)]
+pub struct Credentials {
+    certificate: ArcSwap<VerifiedCertificate>,
+    trust: Arc<Trust>,
+    program: String,
+    renewed: watch::Sender<u32>,
+}
+
+impl Credentials {
+    /// Credentials with this certificate. `program` is the version that people see.
+    #[must_use]
+    pub fn new(certificate: VerifiedCertificate, trust: Arc<Trust>, program: String) -> Self {
+        let renewed = watch::Sender::new(certificate.certificate().generation);
+        Self {
+            certificate: ArcSwap::from_pointee(certificate),
+            trust,
+            program,
+            renewed,
+        }
+    }
+
+    /// The certificate of this moment.
+    #[must_use]
+    pub fn certificate(&self) -> Arc<VerifiedCertificate> {
+        self.certificate.load_full()
+    }
+
+    /// The trust state.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
+    }
+
+    /// Puts a renewed certificate in force for new and live connections.
+    pub fn replace(&self, certificate: VerifiedCertificate) {
+        let generation = certificate.certificate().generation;
+        self.certificate.store(Arc::new(certificate));
+        self.renewed.send_replace(generation);
+    }
+
+    /// Follows renewals by the certificate's generation.
+    #[must_use]
+    pub fn renewals(&self) -> watch::Receiver<u32> {
+        self.renewed.subscribe()
+    }
+
+    /// The first message of a connection.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        let state = self.trust.state();
+        Hello {
+            versions: version::SPOKEN.to_vec(),
+            certificate: Some(Document::from(self.certificate.load().wire())),
+            root_epoch: state.chain().epoch(),
+            log_head: Some(state.head().into()),
+            program: self.program.clone(),
+        }
+    }
+}
