@@ -1,6 +1,8 @@
 //! One agent as a service: its endpoint, its doorkeeper, its line to the coordinator, and the order in
 //! which they start and stop.
 
+mod deny;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +11,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use homing_certs::{
-    CertificateError, NodeId, RootChain, RootError, SigningKey, TrustState, UnixTime, VerifiedCertificate,
+    CertificateError, NodeId, ReasonCode, RootChain, RootError, SigningKey, TrustState, UnixTime,
+    VerifiedCertificate,
 };
 use homing_protocol::alpn;
 use homing_protocol::gateway::Reach;
@@ -19,14 +22,15 @@ use homing_transport::credentials::Credentials;
 use homing_transport::renewing::{self, Keep};
 use homing_transport::server::Ended;
 use homing_transport::{
-    BindError, Connection, Endpoint, EndpointConfig, Protocol, Registry, Relay, Server, ServerLimits,
-    Trust, http,
+    BindError, Connection, Endpoint, EndpointConfig, Protocol, Registry, Relay, Server,
+    ServerLimits, Trust, http,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+pub use self::deny::DenyError;
 use crate::config::AgentSettings;
 use crate::gateway::{Caller, ConnectionService, Gateway};
 use crate::state::{AgentState, OpenError};
@@ -64,7 +68,9 @@ pub struct AgentConfig {
 
 impl std::fmt::Debug for AgentConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AgentConfig").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("AgentConfig")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,16 +132,29 @@ impl Agent {
     /// # Errors
     /// [`AgentError`].
     pub async fn bind(config: AgentConfig) -> Result<Self, AgentError> {
-        let state = AgentState::open(config.settings).await.map_err(AgentError::Open)?;
+        let state = AgentState::open(config.settings)
+            .await
+            .map_err(AgentError::Open)?;
         let stored = state.store.load_trust().await.map_err(AgentError::Store)?;
         let floor = stored.floor;
         let trust_state = load(&stored, &config.root_chain)?;
-        for (index, wire) in trust_state.chain().wires().iter().enumerate().skip(stored.chain.len()) {
+        for (index, wire) in trust_state
+            .chain()
+            .wires()
+            .iter()
+            .enumerate()
+            .skip(stored.chain.len())
+        {
             let epoch = u32::try_from(index + 1).unwrap_or(u32::MAX);
-            state.store.save_root(epoch, wire.clone()).await.map_err(AgentError::Store)?;
+            state
+                .store
+                .save_root(epoch, wire.clone())
+                .await
+                .map_err(AgentError::Store)?;
         }
-        let certificate =
-            trust_state.verify_certificate(&config.certificate).map_err(AgentError::Certificate)?;
+        let certificate = trust_state
+            .verify_certificate(&config.certificate)
+            .map_err(AgentError::Certificate)?;
         let floor = UnixTime(floor.0.max(trust_state.newest_signed_time().0));
         let trust = Arc::new(Trust::new(trust_state, floor));
         let credentials = Arc::new(Credentials::new(certificate, trust, config.program.clone()));
@@ -145,7 +164,9 @@ impl Agent {
             bind: config.bind,
             relay: config.relay,
         };
-        let endpoint = Endpoint::bind(rebind.clone()).await.map_err(AgentError::Bind)?;
+        let endpoint = Endpoint::bind(rebind.clone())
+            .await
+            .map_err(AgentError::Bind)?;
         Ok(Self {
             state,
             credentials,
@@ -259,7 +280,9 @@ impl Agent {
             return;
         }
         let trust = self.credentials.trust().clone();
-        match self.state.resume(|device| trust.is_revoked(device)).await {
+        let denied = self.state.denied.clone();
+        let cut_off = |device: &NodeId| trust.is_revoked(device) || denied.contains(device);
+        match self.state.resume(cut_off).await {
             Ok(0) => {}
             Ok(turns) => info!(turns, "turns of an earlier run go on"),
             Err(error) => warn!(%error, "turns of an earlier run could not be read"),
@@ -326,13 +349,22 @@ impl Protocol for Doorkeeper {
     ) -> BoxFuture<'static, ()> {
         async move {
             match self.admission.admit(connection).await {
+                // After the admission, which registers the connection: whichever of the two comes
+                // first, a denial that runs meanwhile finds it there or is found here.
+                Ok(admitted) if self.state.denied.contains(&admitted.peer().node_id()) => {
+                    admitted.connection().refuse(ReasonCode::Forbidden, None);
+                    self.state.audit.count_refusal("forbidden");
+                }
                 Ok(admitted) => {
                     let caller = Arc::new(PeerCaller(admitted.peer().clone()));
                     let service = self.gateway.connect(caller).await;
                     serve_streams(admitted, service, shutdown).await;
                 }
                 Err(refusal) => {
-                    debug!(error = &refusal as &dyn std::error::Error, "a connection was refused");
+                    debug!(
+                        error = &refusal as &dyn std::error::Error,
+                        "a connection was refused"
+                    );
                     self.state.audit.count_refusal(refusal.code().as_str());
                 }
             }
@@ -341,7 +373,11 @@ impl Protocol for Doorkeeper {
     }
 }
 
-async fn serve_streams(mut admitted: Admitted, service: ConnectionService, shutdown: CancellationToken) {
+async fn serve_streams(
+    mut admitted: Admitted,
+    service: ConnectionService,
+    shutdown: CancellationToken,
+) {
     let mut keeper = JoinSet::new();
     keeper.spawn(admitted.keeper(shutdown.clone()));
     let mut streams = JoinSet::new();
@@ -399,7 +435,11 @@ fn load(stored: &StoredTrust, given: &[Vec<u8>]) -> Result<TrustState, AgentErro
     };
     chain.extend_from(given).map_err(AgentError::Root)?;
     let mut state = TrustState::new(chain);
-    let documents = stored.snapshot.iter().chain(&stored.deltas).chain(&stored.heartbeat);
+    let documents = stored
+        .snapshot
+        .iter()
+        .chain(&stored.deltas)
+        .chain(&stored.heartbeat);
     for document in documents {
         // What was verified when it came may be of an older root epoch now; it is then of no use.
         if let Err(error) = state.apply(document) {

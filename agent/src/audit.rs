@@ -79,8 +79,14 @@ impl Audit {
             .name("agent-audit".to_owned())
             .spawn(move || writer.run(&messages))
             .map_err(AuditOpenError::Thread)?;
-        let inner = Inner { inbox, recent, thread: Mutex::new(Some(thread)) };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Inner {
+            inbox,
+            recent,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Writes a line and waits for it. A state-changing call goes on only after this.
@@ -90,7 +96,10 @@ impl Audit {
     pub async fn record(&self, entry: Entry) -> Result<(), AuditError> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Append(Box::new(entry), Some(reply)))?;
-        answer.await.map_err(|_| AuditError::Closed)?.map_err(AuditError::Write)
+        answer
+            .await
+            .map_err(|_| AuditError::Closed)?
+            .map_err(AuditError::Write)
     }
 
     /// Writes a line without waiting: for what has happened already.
@@ -110,7 +119,12 @@ impl Audit {
     /// The newest lines, oldest first, at most `limit`.
     #[must_use]
     pub fn recent(&self, limit: usize) -> Vec<Arc<str>> {
-        let lines = self.inner.recent.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self
+            .inner
+            .recent
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let skip = lines.len().saturating_sub(limit);
         lines.iter().skip(skip).cloned().collect()
     }
@@ -127,7 +141,12 @@ impl Audit {
 
     /// Writes what waits, syncs the file and closes it.
     pub async fn shutdown(&self) {
-        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .inner
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(thread) = thread else { return };
         let inbox = self.inner.inbox.clone();
         let stop = move || {
@@ -139,10 +158,13 @@ impl Audit {
     }
 
     fn send(&self, message: Message) -> Result<(), AuditError> {
-        self.inner.inbox.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => AuditError::Busy,
-            TrySendError::Disconnected(_) => AuditError::Closed,
-        })
+        self.inner
+            .inbox
+            .try_send(message)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => AuditError::Busy,
+                TrySendError::Disconnected(_) => AuditError::Closed,
+            })
     }
 }
 

@@ -62,7 +62,12 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { upload: 10_000_000, file: 1 << 30, user: 10 << 30, user_files: 10_000 }
+        Self {
+            upload: 10_000_000,
+            file: 1 << 30,
+            user: 10 << 30,
+            user_files: 10_000,
+        }
     }
 }
 
@@ -77,6 +82,9 @@ pub struct Liveness {
 
 impl Default for Liveness {
     fn default() -> Self {
-        Self { ping_every: Duration::from_secs(10), dead_after: Duration::from_secs(25) }
+        Self {
+            ping_every: Duration::from_secs(10),
+            dead_after: Duration::from_secs(25),
+        }
     }
 }

@@ -23,7 +23,10 @@ impl Connections {
     #[must_use]
     pub fn connected(&self, node_id: NodeId) -> Connected {
         *self.lock().entry(node_id).or_default() += 1;
-        Connected { node_id, connections: self.clone() }
+        Connected {
+            node_id,
+            connections: self.clone(),
+        }
     }
 
     /// Whether the device has a connection.

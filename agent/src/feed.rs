@@ -57,14 +57,18 @@ impl Feeds {
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { moved: watch::Sender::new(0), events: Mutex::default() }
+        Self {
+            moved: watch::Sender::new(0),
+            events: Mutex::default(),
+        }
     }
 }
 
 impl Feed {
     /// Raises the signal.
     pub fn touch(&self) {
-        self.moved.send_modify(|count| *count = count.wrapping_add(1));
+        self.moved
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Follows the signal.
@@ -77,7 +81,12 @@ impl Feed {
     pub fn publish(&self, resource: &'static str, action: &'static str, id: impl Into<String>) {
         let mut events = self.lock();
         events.last += 1;
-        let event = ResourceEvent { number: events.last, resource, action, id: id.into() };
+        let event = ResourceEvent {
+            number: events.last,
+            resource,
+            action,
+            id: id.into(),
+        };
         if events.kept.len() == KEPT {
             events.kept.pop_front();
         }
@@ -98,8 +107,14 @@ impl Feed {
         let events = self.lock();
         // A cursor of an earlier process may lie ahead of everything.
         let missed = cursor > events.last
-            || events.kept.front().is_some_and(|oldest| oldest.number > cursor.saturating_add(1));
-        let newer = events.kept.iter().filter(|event| missed || event.number > cursor);
+            || events
+                .kept
+                .front()
+                .is_some_and(|oldest| oldest.number > cursor.saturating_add(1));
+        let newer = events
+            .kept
+            .iter()
+            .filter(|event| missed || event.number > cursor);
         (newer.cloned().collect(), missed)
     }
 
@@ -119,7 +134,13 @@ mod tests {
         feed.publish("file", "created", "b");
         let (events, missed) = feed.after(1);
         assert!(!missed);
-        assert_eq!(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(
+            events
+                .iter()
+                .map(|event| event.id.as_str())
+                .collect::<Vec<_>>(),
+            ["b"]
+        );
         assert_eq!(feed.after(2), (vec![], false));
         for _ in 0..KEPT {
             feed.publish("file", "updated", "c");
@@ -132,7 +153,9 @@ mod tests {
     #[test]
     fn users_do_not_hear_of_each_other() {
         let feeds = Feeds::default();
-        feeds.of(UserId::from([1; 16])).publish("file", "created", "a");
+        feeds
+            .of(UserId::from([1; 16]))
+            .publish("file", "created", "a");
         assert_eq!(feeds.of(UserId::from([2; 16])).last(), 0);
     }
 }

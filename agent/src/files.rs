@@ -33,7 +33,9 @@ const TEMPORARY: &str = ".part-";
 #[non_exhaustive]
 pub enum FileError {
     /// The name is not one under which a file can be stored.
-    #[error("this is not a name for a file: use letters, digits, dot, dash and underscore, not a leading dot")]
+    #[error(
+        "this is not a name for a file: use letters, digits, dot, dash and underscore, not a leading dot"
+    )]
     BadName,
     /// There is no such file of this user.
     #[error("there is no such file")]
@@ -117,7 +119,11 @@ impl Files {
                 remove_temporary(&user)?;
             }
         }
-        Ok(Self { root, sizes, counter: AtomicU64::new(0) })
+        Ok(Self {
+            root,
+            sizes,
+            counter: AtomicU64::new(0),
+        })
     }
 
     /// The configured sizes.
@@ -150,7 +156,8 @@ impl Files {
             Target::Exactly(_) => return Err(FileError::BadName),
         };
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        let temporary = Temporary(folder.join(format!("{TEMPORARY}{}-{number}", std::process::id())));
+        let temporary =
+            Temporary(folder.join(format!("{TEMPORARY}{}-{number}", std::process::id())));
         let mut file = create(&temporary.0).await.map_err(disk("created"))?;
         let written = tokio::select! {
             written = copy(body, &mut file, limit, room, self.sizes.user) => written?,
@@ -161,7 +168,9 @@ impl Files {
         let filename = match target {
             Target::Fresh(_) => claim(&folder, &temporary.0, &wanted, &written.sha256).await?,
             Target::Exactly(_) => {
-                tokio::fs::rename(&temporary.0, folder.join(&wanted)).await.map_err(disk("named"))?;
+                tokio::fs::rename(&temporary.0, folder.join(&wanted))
+                    .await
+                    .map_err(disk("named"))?;
                 wanted
             }
         };
@@ -183,7 +192,9 @@ impl Files {
             return Err(FileError::NotFound);
         }
         let path = self.folder(user).join(name);
-        let metadata = tokio::fs::symlink_metadata(&path).await.map_err(not_found)?;
+        let metadata = tokio::fs::symlink_metadata(&path)
+            .await
+            .map_err(not_found)?;
         if !metadata.is_file() {
             return Err(FileError::NotFound);
         }
@@ -212,9 +223,13 @@ impl Files {
             Ok((bytes, files))
         };
         let counted = tokio::task::spawn_blocking(count).await;
-        let (bytes, files) = counted.map_err(|_| FileError::Cancelled)?.map_err(disk("counted"))?;
+        let (bytes, files) = counted
+            .map_err(|_| FileError::Cancelled)?
+            .map_err(disk("counted"))?;
         if files >= self.sizes.user_files {
-            return Err(FileError::QuotaFiles { limit: self.sizes.user_files });
+            return Err(FileError::QuotaFiles {
+                limit: self.sizes.user_files,
+            });
         }
         Ok(self.sizes.user.saturating_sub(bytes))
     }
@@ -261,7 +276,10 @@ where
         writer.write_all(&piece).await.map_err(disk("written"))?;
     }
     writer.flush().await.map_err(disk("written"))?;
-    Ok(Written { size, sha256: HEXLOWER.encode(&hasher.finalize()) })
+    Ok(Written {
+        size,
+        sha256: HEXLOWER.encode(&hasher.finalize()),
+    })
 }
 
 /// Gives the file a name that nobody has: the wanted one, or one with the start of its hash and a number.
@@ -299,7 +317,9 @@ async fn create(path: &Path) -> io::Result<File> {
 
 async fn sync_dir(folder: PathBuf) -> io::Result<()> {
     let sync = move || std::fs::File::open(folder)?.sync_all();
-    tokio::task::spawn_blocking(sync).await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(sync)
+        .await
+        .map_err(io::Error::other)?
 }
 
 fn make_private_dir(path: &Path) -> io::Result<()> {

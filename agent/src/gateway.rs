@@ -38,7 +38,7 @@ use hyper::body::Incoming;
 pub use auth::{Caller, LOCAL_HEADER, Principal};
 pub use error::REQUEST_ID_HEADER;
 pub use routes::{Class, FRAMES, Frame, Need, ROUTES, Route};
-pub use ws::close_code;
+pub use ws::{SUBPROTOCOL, close_code};
 
 use auth::CallerContext;
 use error::{ApiError, RequestIds};
@@ -65,26 +65,33 @@ impl Gateway {
     /// The gateway in front of an agent's services.
     #[must_use]
     pub fn new(state: Arc<AgentState>) -> Self {
-        Self { router: router(state.clone(), Router::new()), state, ids: Arc::new(RequestIds::new()) }
+        Self {
+            router: router(state.clone(), Router::new()),
+            state,
+            ids: Arc::new(RequestIds::new()),
+        }
     }
 
     /// A gateway with more routes, for a test of what the gate does with a route that is in no table.
     #[must_use]
     pub fn with_routes(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Self {
-        Self { router: router(state.clone(), more), state, ids: Arc::new(RequestIds::new()) }
+        Self {
+            router: router(state.clone(), more),
+            state,
+            ids: Arc::new(RequestIds::new()),
+        }
     }
 
     /// Takes over an admitted connection: counts it, remembers the device and writes the audit line.
     /// Its end is noted when the service and all its clones are gone.
     pub async fn connect(&self, caller: Arc<dyn Caller>) -> ConnectionService {
         let context = CallerContext::admit(self.state.clone(), caller).await;
-        ConnectionService { router: self.router.clone(), context, ids: self.ids.clone() }
+        ConnectionService {
+            router: self.router.clone(),
+            context,
+            ids: self.ids.clone(),
+        }
     }
-}
-
-/// The service of one admitted connection, for a server that has one gateway.
-pub async fn service(state: &Arc<AgentState>, caller: Arc<dyn Caller>) -> ConnectionService {
-    Gateway::new(state.clone()).connect(caller).await
 }
 
 impl ConnectionService {
@@ -140,13 +147,17 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/", get(page::index))
         .route("/assets/app.js", get(page::script))
         .route("/assets/app.css", get(page::style))
+        .route("/assets/icon.svg", get(page::icon))
         .route("/api/health", get(health::get))
         .route("/api/whoami", get(whoami::get))
         .route("/api/agent-info", get(agent_info::get))
         .route("/api/devices", get(devices::list))
         .route("/api/sessions", get(sessions::list))
         .route("/api/sessions/{id}/clear", post(sessions::clear))
-        .route("/api/upload", post(upload::post).layer(DefaultBodyLimit::disable()))
+        .route(
+            "/api/upload",
+            post(upload::post).layer(DefaultBodyLimit::disable()),
+        )
         .route("/api/files/{name}", get(files::get).put(files::put))
         .route("/api/events", get(events::get))
         .route("/api/echo", post(diagnostics::echo))
@@ -157,4 +168,103 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .fallback(error::no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::gate))
         .with_state(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use homing_certs::{NetworkId, NodeId};
+    use http::StatusCode;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::config::AgentSettings;
+
+    async fn agent(dir: &std::path::Path) -> Arc<AgentState> {
+        let (node_id, network) = (NodeId::from([1; 32]), NetworkId::from([2; 16]));
+        let settings = AgentSettings::new(dir.to_owned(), "attic".into(), node_id, network);
+        AgentState::open(settings).await.unwrap()
+    }
+
+    async fn code(response: Response<Body>) -> (StatusCode, String) {
+        let status = response.status();
+        let body = error::finish(response, "1").into_body();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["request_id"], "1");
+        (status, body["error"]["code"].as_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_request_that_came_over_no_admitted_connection_reaches_no_route() {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = Gateway::new(agent(dir.path()).await);
+        for route in ROUTES {
+            let request = Request::builder()
+                .method(route.method)
+                .uri(route.path.replace(['{', '}'], ""))
+                .header("peer-id", "01".repeat(32))
+                .header("x-forwarded-for", "127.0.0.1")
+                .body(Body::empty())
+                .unwrap();
+            let response = gateway.router.clone().oneshot(request).await.unwrap();
+            let expected = (StatusCode::UNAUTHORIZED, "unauthorized".to_owned());
+            assert_eq!(code(response).await, expected, "{route:?}");
+        }
+    }
+
+    #[derive(Debug)]
+    struct Stranger;
+
+    impl Caller for Stranger {
+        fn node_id(&self) -> NodeId {
+            NodeId::from([3; 32])
+        }
+
+        fn authorize(
+            &self,
+        ) -> Result<Arc<homing_certs::VerifiedCertificate>, homing_certs::CertificateError>
+        {
+            Err(homing_certs::CertificateError::Revoked {
+                device: self.node_id(),
+            })
+        }
+
+        fn staleness(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+
+        fn path(&self) -> &'static str {
+            "direct"
+        }
+
+        fn revoked(&self) -> tokio_util::sync::CancellationToken {
+            tokio_util::sync::CancellationToken::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_500_and_the_connection_goes_on() {
+        async fn panics() -> &'static str {
+            panic!("on purpose")
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = Gateway::new(agent(dir.path()).await);
+        let mut service = gateway.connect(Arc::new(Stranger)).await;
+        service.router = Router::new()
+            .route("/panics", get(panics))
+            .route("/fine", get(|| async { "fine" }));
+        let ask = |path: &str| service.serve(Request::get(path).body(Body::empty()).unwrap());
+        let response = ask("/panics").await;
+        let id = response.headers()[REQUEST_ID_HEADER]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["code"], "internal");
+        assert_eq!(body["error"]["request_id"], id);
+        assert!(!body.to_string().contains("on purpose"));
+        assert_eq!(ask("/fine").await.status(), StatusCode::OK);
+    }
 }

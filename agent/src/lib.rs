@@ -12,6 +12,8 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod denied;
+pub mod enrolment;
 pub mod feed;
 pub mod files;
 pub mod gateway;
@@ -26,7 +28,7 @@ pub mod turn;
 pub mod turn_driver;
 mod updates;
 
-pub use agent::{Agent, AgentConfig, AgentError, AgentHandle};
+pub use agent::{Agent, AgentConfig, AgentError, AgentHandle, DenyError};
 pub use config::AgentSettings;
 pub use gateway::{Caller, Gateway};
 pub use state::AgentState;

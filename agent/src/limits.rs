@@ -28,7 +28,12 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { reads_per_second: 2_000, writes_per_second: 50, runs_per_minute: 10, chat_per_minute: 60 }
+        Self {
+            reads_per_second: 2_000,
+            writes_per_second: 50,
+            runs_per_minute: 10,
+            chat_per_minute: 60,
+        }
     }
 }
 
@@ -108,7 +113,12 @@ struct Bucket {
 impl<K: Eq + Hash + Copy> Buckets<K> {
     fn new(what: &'static str, count: u32, per: Duration) -> Self {
         let capacity = f64::from(count.max(1));
-        Self { what, capacity, per_second: capacity / per.as_secs_f64(), map: Mutex::default() }
+        Self {
+            what,
+            capacity,
+            per_second: capacity / per.as_secs_f64(),
+            map: Mutex::default(),
+        }
     }
 
     fn take(&self, key: K, now: Instant) -> Result<(), RateLimited> {
@@ -116,15 +126,24 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
         if map.len() >= MAX_BUCKETS && !map.contains_key(&key) {
             map.retain(|_, bucket| self.filled(bucket, now) < self.capacity);
         }
-        let full = Bucket { tokens: self.capacity, at: now };
+        let full = Bucket {
+            tokens: self.capacity,
+            at: now,
+        };
         let bucket = map.entry(key).or_insert(full);
-        *bucket = Bucket { tokens: self.filled(bucket, now), at: now };
+        *bucket = Bucket {
+            tokens: self.filled(bucket, now),
+            at: now,
+        };
         if bucket.tokens >= 1.0 {
             bucket.tokens -= 1.0;
             return Ok(());
         }
         let missing = (1.0 - bucket.tokens) / self.per_second;
-        Err(RateLimited { what: self.what, retry_after: Duration::from_secs_f64(missing) })
+        Err(RateLimited {
+            what: self.what,
+            retry_after: Duration::from_secs_f64(missing),
+        })
     }
 
     fn filled(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -158,7 +177,12 @@ mod tests {
         assert_eq!(refused.what, "reads");
         let just_before = start + refused.retry_after - Duration::from_millis(1);
         limits.read(device, just_before).unwrap_err();
-        limits.read(device, start + refused.retry_after + Duration::from_millis(1)).unwrap();
+        limits
+            .read(
+                device,
+                start + refused.retry_after + Duration::from_millis(1),
+            )
+            .unwrap();
     }
 
     #[test]
@@ -172,7 +196,10 @@ mod tests {
         }
         assert_eq!(limits.run(one, user, now).unwrap_err().what, "agent runs");
         limits.run(two, user, now).unwrap();
-        assert_eq!(limits.run(two, user, now).unwrap_err().what, "chat messages");
+        assert_eq!(
+            limits.run(two, user, now).unwrap_err().what,
+            "chat messages"
+        );
         limits.run(two, UserId::from([8; 16]), now).unwrap();
     }
 

@@ -129,6 +129,8 @@ struct Inner {
     engine: Engine,
     logs: Mutex<HashMap<SessionKey, Arc<SessionLog>>>,
     active: Mutex<HashMap<i64, Active>>,
+    /// Devices that are being cut off, with how many of their waiting turns have been removed so far.
+    cutting: Mutex<HashMap<NodeId, usize>>,
 }
 
 /// A running turn.
@@ -152,9 +154,16 @@ impl Sessions {
             engine,
             logs: Mutex::default(),
             active: Mutex::default(),
+            cutting: Mutex::default(),
         });
         let (inbox, commands) = mpsc::channel(INBOX);
-        (Self { inner: inner.clone(), inbox }, SessionsActor::new(inner, commands))
+        (
+            Self {
+                inner: inner.clone(),
+                inbox,
+            },
+            SessionsActor::new(inner, commands),
+        )
     }
 
     /// Takes a message: stores it, then starts or queues its turn.
@@ -176,7 +185,13 @@ impl Sessions {
             return Err(SessionError::BadClientMsgId);
         }
         let (reply, answer) = oneshot::channel();
-        self.send(actor::Command::Say { key, speaker, message, reply }).await?;
+        self.send(actor::Command::Say {
+            key,
+            speaker,
+            message,
+            reply,
+        })
+        .await?;
         answer.await.map_err(|_| SessionError::Closed)?
     }
 
@@ -193,10 +208,12 @@ impl Sessions {
     /// When the agent is shutting down.
     pub async fn stop(&self, user: UserId, session: &str) -> Result<usize, SessionError> {
         let key = key(user, session)?;
-        let running = usize::from(self.interrupt(user, session));
         let (reply, answer) = oneshot::channel();
-        self.send(actor::Command::RemoveSession { key, reply }).await?;
-        Ok(running + answer.await.map_err(|_| SessionError::Closed)?)
+        self.send(actor::Command::RemoveSession { key, reply })
+            .await?;
+        let removed = answer.await.map_err(|_| SessionError::Closed)?;
+        // Afterwards, because the end of the running turn would start one of those that wait.
+        Ok(removed + usize::from(self.interrupt(user, session)))
     }
 
     /// Cancels everything that runs or waits in the name of a device. How many turns they were.
@@ -204,12 +221,23 @@ impl Sessions {
     /// # Errors
     /// When the agent is shutting down; what ran is cancelled even then.
     pub async fn cancel_device(&self, device: NodeId) -> Result<usize, SessionError> {
-        let running = self.inner.cancel("revoked", |active| active.device == device);
+        // From here on none of its waiting turns starts, whatever ends meanwhile.
+        self.inner.cutting().entry(device).or_default();
+        let running = self
+            .inner
+            .cancel("revoked", |active| active.device == device);
         let (reply, answer) = oneshot::channel();
-        self.send(actor::Command::RemoveDevice { device, reply }).await?;
-        let removed = answer.await.map_err(|_| SessionError::Closed)?;
-        // A turn may have moved from waiting to running in between.
-        Ok(running + removed + self.inner.cancel("revoked", |active| active.device == device))
+        let command = actor::Command::RemoveDevice { device, reply };
+        let removed = match self.send(command).await {
+            Ok(()) => answer.await.map_err(|_| SessionError::Closed),
+            Err(error) => Err(error),
+        };
+        let before = self.inner.cutting().remove(&device).unwrap_or(0);
+        // A message that had been sent before may have been taken in between.
+        let late = self
+            .inner
+            .cancel("revoked", |active| active.device == device);
+        Ok(running + before + removed? + late)
     }
 
     /// Forgets a session's messages and events. False when the user has no such session.
@@ -218,15 +246,27 @@ impl Sessions {
     /// When the database fails.
     pub async fn clear(&self, user: UserId, session: &str) -> Result<bool, SessionError> {
         let key = key(user, session)?;
-        if !self.inner.store.session_exists(user, key.session.clone()).await? {
+        if !self
+            .inner
+            .store
+            .session_exists(user, key.session.clone())
+            .await?
+        {
             return Ok(false);
         }
         let log = self.inner.log(&key).await?;
         let published = move |events: &[_]| log.replace(events);
         let body = SessionEvent::Cleared {}.body();
-        let cleared = self.inner.store.clear_session(user, key.session, body, published).await?;
+        let cleared = self
+            .inner
+            .store
+            .clear_session(user, key.session, body, published)
+            .await?;
         if cleared {
-            self.inner.feeds.of(user).publish("session", "cleared", session);
+            self.inner
+                .feeds
+                .of(user)
+                .publish("session", "cleared", session);
         }
         Ok(cleared)
     }
@@ -243,8 +283,18 @@ impl Sessions {
     ) -> Result<Vec<(SessionRow, bool)>, SessionError> {
         let rows = self.inner.store.sessions(user, after, limit).await?;
         let active = self.inner.active();
-        let running = |id: &str| active.values().any(|run| run.key.user == user && run.key.session == id);
-        Ok(rows.into_iter().map(|row| { let running = running(&row.id); (row, running) }).collect())
+        let running = |id: &str| {
+            active
+                .values()
+                .any(|run| run.key.user == user && run.key.session == id)
+        };
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let running = running(&row.id);
+                (row, running)
+            })
+            .collect())
     }
 
     /// What a session is doing.
@@ -298,7 +348,10 @@ impl Sessions {
     }
 
     async fn send(&self, command: actor::Command) -> Result<(), SessionError> {
-        self.inbox.send(command).await.map_err(|_| SessionError::Closed)
+        self.inbox
+            .send(command)
+            .await
+            .map_err(|_| SessionError::Closed)
     }
 }
 
@@ -315,22 +368,23 @@ impl Inner {
             logs.retain(|_, log| Arc::strong_count(log) > 1);
         }
         // Whoever was faster may have appended already; its log is the right one.
-        let log = logs
-            .entry(key.clone())
-            .or_insert_with(|| Arc::new(SessionLog::new(key.clone(), head, feed, self.store.clone())));
+        let log = logs.entry(key.clone()).or_insert_with(|| {
+            Arc::new(SessionLog::new(key.clone(), head, feed, self.store.clone()))
+        });
         Ok(log.clone())
     }
 
     fn cancel(&self, why: &'static str, which: impl Fn(&Active) -> bool) -> usize {
         let active = self.active();
-        let chosen = active.values().filter(|run| which(run));
-        chosen
-            .map(|run| {
-                // The first reason stays.
-                let _ = run.why.set(why);
-                run.cancel.cancel();
-            })
-            .count()
+        // The first reason stays, and a turn is counted once.
+        let chosen = active
+            .values()
+            .filter(|run| which(run) && run.why.set(why).is_ok());
+        chosen.map(|run| run.cancel.cancel()).count()
+    }
+
+    fn cutting(&self) -> MutexGuard<'_, HashMap<NodeId, usize>> {
+        self.cutting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<SessionKey, Arc<SessionLog>>> {
@@ -347,5 +401,8 @@ fn key(user: UserId, session: &str) -> Result<SessionKey, SessionError> {
     if !length_fits || session.chars().any(char::is_control) {
         return Err(SessionError::BadSessionId);
     }
-    Ok(SessionKey { user, session: session.to_owned() })
+    Ok(SessionKey {
+        user,
+        session: session.to_owned(),
+    })
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::audit::{Audit, AuditOpenError, Entry, Kind};
 use crate::config::AgentSettings;
 use crate::connections::Connections;
+use crate::denied::{Denied, DeniedError};
 use crate::feed::Feeds;
 use crate::files::Files;
 use crate::limits::Limits;
@@ -43,6 +44,9 @@ pub enum OpenError {
     /// Its audit log.
     #[error("the agent's audit log cannot be opened")]
     Audit(#[source] AuditOpenError),
+    /// The list of devices that this host denies.
+    #[error("the list of denied devices cannot be used")]
+    Denied(#[source] DeniedError),
     /// The opening thread has gone.
     #[error("the agent was stopped while it started")]
     Stopped,
@@ -61,6 +65,8 @@ pub struct AgentState {
     pub limits: Limits,
     /// Who is connected.
     pub connections: Connections,
+    /// Whom this host denies by itself.
+    pub denied: Denied,
     /// What concerns each user.
     pub feeds: Feeds,
     /// Conversations.
@@ -84,7 +90,7 @@ impl AgentState {
     pub async fn open(settings: AgentSettings) -> Result<Arc<Self>, OpenError> {
         let opening = settings.clone();
         let opened = tokio::task::spawn_blocking(move || open_files(&opening)).await;
-        let (store, audit, files) = opened.map_err(|_| OpenError::Stopped)??;
+        let (store, audit, files, denied) = opened.map_err(|_| OpenError::Stopped)??;
         let system = SystemProbe::default();
         let connections = Connections::default();
         let feeds = Feeds::default();
@@ -96,9 +102,11 @@ impl AgentState {
             ],
             audit.clone(),
         );
-        let engine = Engine { provider: Arc::new(BuiltinAssistant::new(settings.pace)), tools };
-        let (sessions, actor) =
-            Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
+        let engine = Engine {
+            provider: Arc::new(BuiltinAssistant::new(settings.pace)),
+            tools,
+        };
+        let (sessions, actor) = Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
         let tasks = TaskTracker::new();
         let stopping = CancellationToken::new();
         tasks.spawn(actor.run(stopping.clone()));
@@ -109,6 +117,7 @@ impl AgentState {
             audit,
             limits,
             connections,
+            denied,
             feeds,
             sessions,
             files,
@@ -134,14 +143,21 @@ impl AgentState {
             tracing::warn!(%error, "turns of a revoked device could not be removed from the queue");
             0
         });
-        self.audit.note(Entry::new(Kind::Revoked).device(device).detail("turns_cancelled", turns));
+        self.audit.note(
+            Entry::new(Kind::Revoked)
+                .device(device)
+                .detail("turns_cancelled", turns),
+        );
     }
 
     /// Stops in order: sockets and turns, then the database, then the audit log.
     pub async fn shutdown(&self) {
         self.stopping.cancel();
         self.tasks.close();
-        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(DRAIN, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("some sockets or turns did not end in time");
         }
         self.store.shutdown().await;
@@ -149,9 +165,12 @@ impl AgentState {
     }
 }
 
-fn open_files(settings: &AgentSettings) -> Result<(Store, Audit, Files), OpenError> {
+fn open_files(settings: &AgentSettings) -> Result<(Store, Audit, Files, Denied), OpenError> {
     let dir = &settings.dir;
-    let folder = |source| OpenError::Folder { path: dir.clone(), source };
+    let folder = |source| OpenError::Folder {
+        path: dir.clone(),
+        source,
+    };
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -163,5 +182,6 @@ fn open_files(settings: &AgentSettings) -> Result<(Store, Audit, Files), OpenErr
     let files = Files::open(dir, settings.sizes).map_err(folder)?;
     let store = Store::open(&dir.join("agent.db")).map_err(OpenError::Store)?;
     let audit = Audit::open(dir).map_err(OpenError::Audit)?;
-    Ok((store, audit, files))
+    let denied = Denied::open(dir).map_err(OpenError::Denied)?;
+    Ok((store, audit, files, denied))
 }

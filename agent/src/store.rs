@@ -103,7 +103,10 @@ impl Store {
         }
         Ok(Self {
             writer: Arc::new(Writer::start(connection)?),
-            readers: Arc::new(Readers { idle: Mutex::new(idle), permits: Semaphore::new(READERS) }),
+            readers: Arc::new(Readers {
+                idle: Mutex::new(idle),
+                permits: Semaphore::new(READERS),
+            }),
         })
     }
 
@@ -118,14 +121,21 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let readers = self.readers.clone();
-        let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::Closed)?;
+        let _permit = self
+            .readers
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| StoreError::Closed)?;
         let run = move || {
             let connection = readers.lock().pop().ok_or(StoreError::Closed)?;
             let result = query(&connection);
             readers.lock().push(connection);
             result
         };
-        tokio::task::spawn_blocking(run).await.map_err(|_| StoreError::Closed)?
+        tokio::task::spawn_blocking(run)
+            .await
+            .map_err(|_| StoreError::Closed)?
     }
 
     async fn write<T, F>(&self, change: F) -> Result<T, StoreError>

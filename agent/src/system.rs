@@ -84,7 +84,10 @@ impl Default for SystemProbe {
         Self {
             inner: Arc::new(Inner {
                 started: Instant::now(),
-                system: Mutex::new(Machine { system: System::new().ok(), last: None }),
+                system: Mutex::new(Machine {
+                    system: System::new().ok(),
+                    last: None,
+                }),
                 memory: AtomicU64::new(0),
                 memory_at: AtomicU64::new(0),
             }),
@@ -103,7 +106,9 @@ impl SystemProbe {
             let mut machine = inner.system.lock().unwrap_or_else(PoisonError::into_inner);
             machine.read()
         };
-        tokio::task::spawn_blocking(read).await.map_err(|_| ProbeFailed)?
+        tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|_| ProbeFailed)?
     }
 
     /// Seconds since this process's probe was made.
@@ -121,7 +126,11 @@ impl SystemProbe {
         let fresh = u64::try_from(MEMORY_FRESH.as_millis()).unwrap_or(u64::MAX);
         let stale = at == 0 || now.saturating_sub(at) >= fresh;
         // Whoever wins the exchange reads; the others answer with what is there.
-        let wins = || inner.memory_at.compare_exchange(at, now, Ordering::Relaxed, Ordering::Relaxed);
+        let wins = || {
+            inner
+                .memory_at
+                .compare_exchange(at, now, Ordering::Relaxed, Ordering::Relaxed)
+        };
         if stale && wins().is_ok() {
             inner.memory.store(own_memory(), Ordering::Relaxed);
         }
@@ -160,8 +169,12 @@ impl Machine {
 }
 
 fn own_memory() -> u64 {
-    let Ok(pid) = sysinfo::get_current_pid() else { return 0 };
-    let Ok(mut system) = System::new() else { return 0 };
+    let Ok(pid) = sysinfo::get_current_pid() else {
+        return 0;
+    };
+    let Ok(mut system) = System::new() else {
+        return 0;
+    };
     system.refresh_processes_specifics(
         ProcessesToUpdate::Some(&[pid]),
         false,
@@ -173,7 +186,9 @@ fn own_memory() -> u64 {
 fn disks() -> Vec<Disk> {
     let mut seen = Vec::new();
     let mut disks = Vec::new();
-    let Ok(list) = Disks::new_with_refreshed_list() else { return vec![] };
+    let Ok(list) = Disks::new_with_refreshed_list() else {
+        return vec![];
+    };
     for disk in &*list {
         // The same device mounted twice would be counted twice.
         let name = disk.name().to_owned();
@@ -191,7 +206,9 @@ fn disks() -> Vec<Disk> {
 }
 
 fn host() -> String {
-    let name = System::host_name().map(|name| format!("{name}, ")).unwrap_or_default();
+    let name = System::host_name()
+        .map(|name| format!("{name}, "))
+        .unwrap_or_default();
     let system = System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned());
     format!("{name}{system}")
 }

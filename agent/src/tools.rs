@@ -56,7 +56,11 @@ pub trait Tool: Send + Sync {
     fn scope(&self) -> Option<&'static str>;
 
     /// Runs. Dropping the future cancels it.
-    fn run(&self, speaker: Arc<Speaker>, arguments: Value) -> BoxFuture<'static, Result<Value, ToolError>>;
+    fn run(
+        &self,
+        speaker: Arc<Speaker>,
+        arguments: Value,
+    ) -> BoxFuture<'static, Result<Value, ToolError>>;
 }
 
 /// All tools of an agent.
@@ -76,27 +80,48 @@ impl Tools {
     /// The given tools.
     #[must_use]
     pub fn new(tools: Vec<Arc<dyn Tool>>, audit: Audit) -> Self {
-        let by_name = tools.into_iter().map(|tool| (tool.spec().name, tool)).collect();
-        Self { by_name: Arc::new(by_name), audit }
+        let by_name = tools
+            .into_iter()
+            .map(|tool| (tool.spec().name, tool))
+            .collect();
+        Self {
+            by_name: Arc::new(by_name),
+            audit,
+        }
     }
 
     /// What a model may choose from, for a device with these rights.
     #[must_use]
     pub fn specs(&self, speaker: &Speaker) -> Vec<ToolSpec> {
-        self.by_name.values().filter(|tool| allowed(tool.as_ref(), speaker)).map(|tool| tool.spec()).collect()
+        self.by_name
+            .values()
+            .filter(|tool| allowed(tool.as_ref(), speaker))
+            .map(|tool| tool.spec())
+            .collect()
     }
 
     /// Runs a call and always has an outcome.
     pub async fn run(&self, speaker: Arc<Speaker>, call: ToolCall) -> ToolOutcome {
-        let result = self.try_run(speaker, &call).await.map_err(|error| error.to_string());
-        ToolOutcome { id: call.id, name: call.name, result }
+        let result = self
+            .try_run(speaker, &call)
+            .await
+            .map_err(|error| error.to_string());
+        ToolOutcome {
+            id: call.id,
+            name: call.name,
+            result,
+        }
     }
 
     async fn try_run(&self, speaker: Arc<Speaker>, call: &ToolCall) -> Result<Value, ToolError> {
         let tool = self.by_name.get(call.name.as_str());
         let tool = tool.ok_or_else(|| ToolError::Unknown(call.name.clone()))?;
         let permitted = allowed(tool.as_ref(), &speaker);
-        let decision = if permitted { Decision::Allowed } else { Decision::Refused };
+        let decision = if permitted {
+            Decision::Allowed
+        } else {
+            Decision::Refused
+        };
         let scope = tool.scope().unwrap_or_default();
         let entry = Entry::new(Kind::ToolCall)
             .by(speaker.node_id, &speaker.handle, &speaker.path)
@@ -109,7 +134,9 @@ impl Tools {
             return Err(ToolError::Forbidden(scope));
         }
         let run = tool.run(speaker, call.arguments.clone());
-        let value = tokio::time::timeout(TIMEOUT, run).await.map_err(|_| ToolError::TimedOut)??;
+        let value = tokio::time::timeout(TIMEOUT, run)
+            .await
+            .map_err(|_| ToolError::TimedOut)??;
         if value.to_string().len() > MAX_RESULT {
             return Err(ToolError::TooLong);
         }
@@ -118,5 +145,6 @@ impl Tools {
 }
 
 fn allowed(tool: &dyn Tool, speaker: &Speaker) -> bool {
-    tool.scope().is_none_or(|scope| speaker.scopes().contains(scope))
+    tool.scope()
+        .is_none_or(|scope| speaker.scopes().contains(scope))
 }

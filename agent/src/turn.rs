@@ -146,9 +146,15 @@ enum State {
     #[default]
     Idle,
     /// The model speaks.
-    Model { text: String, calls: Vec<ToolCall> },
+    Model {
+        text: String,
+        calls: Vec<ToolCall>,
+    },
     /// Tools run; outcomes by the place of their call, so that the model sees them in its own order.
-    Tools { order: Vec<String>, outcomes: BTreeMap<usize, ToolOutcome> },
+    Tools {
+        order: Vec<String>,
+        outcomes: BTreeMap<usize, ToolOutcome>,
+    },
     Ended,
 }
 
@@ -188,14 +194,22 @@ impl Turn {
                 calls.push(call);
                 vec![]
             }
-            (State::Model { .. }, Event::Finished { input_tokens, output_tokens }) => {
+            (
+                State::Model { .. },
+                Event::Finished {
+                    input_tokens,
+                    output_tokens,
+                },
+            ) => {
                 self.usage.input_tokens += input_tokens;
                 self.usage.output_tokens += output_tokens;
                 self.round_finished()
             }
             (State::Model { .. }, Event::ModelFailed(text)) => self.stop(EndReason::Failed(text)),
             (State::Tools { order, outcomes }, Event::ToolDone(outcome)) => {
-                let Some(place) = order.iter().position(|id| *id == outcome.id) else { return vec![] };
+                let Some(place) = order.iter().position(|id| *id == outcome.id) else {
+                    return vec![];
+                };
                 if outcomes.contains_key(&place) {
                     return vec![];
                 }
@@ -218,7 +232,10 @@ impl Turn {
             return self.stop(EndReason::Failed(text));
         }
         self.usage.model_calls += 1;
-        self.state = State::Model { text: String::new(), calls: vec![] };
+        self.state = State::Model {
+            text: String::new(),
+            calls: vec![],
+        };
         vec![Effect::CallModel(self.said.clone())]
     }
 
@@ -235,15 +252,23 @@ impl Turn {
     }
 
     fn round_finished(&mut self) -> Vec<Effect> {
-        let State::Model { text, calls } = std::mem::take(&mut self.state) else { return vec![] };
-        self.said.push(Said::Assistant { text, calls: calls.clone() });
+        let State::Model { text, calls } = std::mem::take(&mut self.state) else {
+            return vec![];
+        };
+        self.said.push(Said::Assistant {
+            text,
+            calls: calls.clone(),
+        });
         if calls.is_empty() {
             self.state = State::Ended;
             return vec![Effect::End(self.end(EndReason::Done))];
         }
         self.usage.tool_calls += calls.len() as u64;
         let order = calls.iter().map(|call| call.id.clone()).collect();
-        self.state = State::Tools { order, outcomes: BTreeMap::new() };
+        self.state = State::Tools {
+            order,
+            outcomes: BTreeMap::new(),
+        };
         calls.into_iter().map(Effect::RunTool).collect()
     }
 
@@ -253,7 +278,11 @@ impl Turn {
     }
 
     fn end(&mut self, reason: EndReason) -> End {
-        End { reason, text: std::mem::take(&mut self.answer), usage: self.usage }
+        End {
+            reason,
+            text: std::mem::take(&mut self.answer),
+            usage: self.usage,
+        }
     }
 }
 

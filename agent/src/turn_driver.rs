@@ -71,7 +71,10 @@ pub async fn drive(
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::CallModel(said) => {
-                    let request = ModelRequest { said, tools: engine.tools.specs(&speaker) };
+                    let request = ModelRequest {
+                        said,
+                        tools: engine.tools.specs(&speaker),
+                    };
                     answers = Some(engine.provider.ask(request).ready_chunks(CHUNK));
                 }
                 Effect::RunTool(call) => {
@@ -113,11 +116,15 @@ pub async fn drive(
 }
 
 async fn next_answers(answers: &mut Option<Answers>) -> Vec<Event> {
-    let Some(stream) = answers else { return std::future::pending().await };
+    let Some(stream) = answers else {
+        return std::future::pending().await;
+    };
     match tokio::time::timeout(IDLE, stream.next()).await {
         Ok(Some(chunk)) => chunk.into_iter().map(event_of).collect(),
         Ok(None) => vec![Event::ModelFailed(ProviderError::BrokenOff.to_string())],
-        Err(_) => vec![Event::ModelFailed(ProviderError::Silent(IDLE.as_secs()).to_string())],
+        Err(_) => vec![Event::ModelFailed(
+            ProviderError::Silent(IDLE.as_secs()).to_string(),
+        )],
     }
 }
 
@@ -125,9 +132,13 @@ fn event_of(answer: Result<ModelEvent, ProviderError>) -> Event {
     match answer {
         Ok(ModelEvent::Text(text)) => Event::Text(text),
         Ok(ModelEvent::Call(call)) => Event::Call(call),
-        Ok(ModelEvent::Finished { input_tokens, output_tokens }) => {
-            Event::Finished { input_tokens, output_tokens }
-        }
+        Ok(ModelEvent::Finished {
+            input_tokens,
+            output_tokens,
+        }) => Event::Finished {
+            input_tokens,
+            output_tokens,
+        },
         Err(error) => Event::ModelFailed(error.to_string()),
     }
 }
@@ -141,10 +152,20 @@ fn show_text(shown: &mut Vec<Shown>, text: String) {
 }
 
 fn end_unshown(turn: &mut Turn, end: Option<End>, failed: ShowFailed) -> End {
-    let stopped = turn.handle(Event::Interrupt).into_iter().find_map(|effect| match effect {
-        Effect::End(end) => Some(end),
-        _ => None,
-    });
-    let (text, usage) = end.or(stopped).map(|end| (end.text, end.usage)).unwrap_or_default();
-    End { reason: EndReason::Failed(failed.to_string()), text, usage }
+    let stopped = turn
+        .handle(Event::Interrupt)
+        .into_iter()
+        .find_map(|effect| match effect {
+            Effect::End(end) => Some(end),
+            _ => None,
+        });
+    let (text, usage) = end
+        .or(stopped)
+        .map(|end| (end.text, end.usage))
+        .unwrap_or_default();
+    End {
+        reason: EndReason::Failed(failed.to_string()),
+        text,
+        usage,
+    }
 }

@@ -3,10 +3,12 @@
 //! A new entry is handled in the order of `docs/trust.md`: all checks → swap the set → cut the
 //! device's connections and everything that it has running → write to disk → acknowledge.
 
+mod history;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use homing_certs::{Applied, LogError, NodeId, REVOKED, RevocationEntry};
+use homing_certs::{Applied, LogError, LogHead, NodeId, REVOKED, RevocationEntry};
 use homing_protocol::frame::MAX_SNAPSHOT_FRAME;
 use homing_protocol::gateway::Reach;
 use homing_protocol::revocations::{AgentMessage, HEARTBEAT_SECS, LogMessage};
@@ -31,7 +33,7 @@ const SILENCE: Duration = Duration::from_secs(HEARTBEAT_SECS * 3);
 /// Between two heartbeats that are written to disk.
 const KEEP_HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 /// How long WebSockets may take to say why they close, before the connection is closed.
-const FLUSH: Duration = Duration::from_millis(100);
+pub(crate) const FLUSH: Duration = Duration::from_millis(100);
 /// Longest wait between two tries to reach the coordinator.
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 /// First wait.
@@ -53,7 +55,9 @@ pub(crate) struct Updates {
 
 impl std::fmt::Debug for Updates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Updates").field("coordinator", &self.coordinator).finish_non_exhaustive()
+        f.debug_struct("Updates")
+            .field("coordinator", &self.coordinator)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +85,10 @@ impl Updates {
                 ended = self.follow(&current, &mut backoff, &mut closing) => ended,
             };
             if let Err(error) = ended {
-                debug!(error = &error as &dyn std::error::Error, "the revocation stream ended");
+                debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the revocation stream ended"
+                );
             }
             let wait = backoff.next(self.endpoint.id().as_bytes()[0]);
             tokio::select! {
@@ -107,24 +114,42 @@ impl Updates {
             .connect(&self.coordinator, alpn::REVOCATIONS, CONNECT_DEADLINE)
             .await
             .map_err(StreamError::Connect)?;
-        let stream =
-            connection.open_frames().await.map_err(|error| StreamError::Ended(error.to_string()))?;
+        let stream = connection
+            .open_frames()
+            .await
+            .map_err(|error| StreamError::Ended(error.to_string()))?;
         let (mut sender, mut receiver) = stream.with_limit(MAX_SNAPSHOT_FRAME).split();
-        sender.send(&self.credentials.hello()).await.map_err(StreamError::Frames)?;
+        sender
+            .send(&self.credentials.hello())
+            .await
+            .map_err(StreamError::Frames)?;
         let mut reach = self.endpoint.reach();
-        send(&mut sender, AgentMessage::Reach { reach: reach.clone() }).await?;
+        send(
+            &mut sender,
+            AgentMessage::Reach {
+                reach: reach.clone(),
+            },
+        )
+        .await?;
         let mut heartbeat_kept = None;
         loop {
             let message = receive(&mut receiver).await?;
             let is_heartbeat = matches!(message, LogMessage::Heartbeat { .. });
-            self.take(message, &mut sender, &mut heartbeat_kept, closing).await?;
+            self.take(message, &mut sender, &mut heartbeat_kept, closing)
+                .await?;
             if is_heartbeat {
                 backoff.reset();
                 current.send_replace(true);
                 let now = self.endpoint.reach();
                 if now != reach {
                     reach = now;
-                    send(&mut sender, AgentMessage::Reach { reach: reach.clone() }).await?;
+                    send(
+                        &mut sender,
+                        AgentMessage::Reach {
+                            reach: reach.clone(),
+                        },
+                    )
+                    .await?;
                 }
             }
         }
@@ -145,6 +170,7 @@ impl Updates {
             LogMessage::Delta { document }
             | LogMessage::Snapshot { document }
             | LogMessage::Heartbeat { document } => document,
+            LogMessage::Behind { head } => return self.bring_history(head.into(), sender).await,
             _ => return Ok(()),
         };
         let applied = match self.trust().apply(document.as_ref()) {
@@ -154,20 +180,32 @@ impl Updates {
                 return send(sender, AgentMessage::Gap { head }).await;
             }
             Err(error) => {
-                error!(error = &error as &dyn std::error::Error, "a document of the coordinator was refused");
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "a document of the coordinator was refused"
+                );
                 return Ok(());
             }
         };
-        crash::point("after_swap");
+        let revokes = matches!(applied, Applied::Delta { .. });
+        if revokes {
+            crash::point("after_swap");
+        }
         let kept = match applied {
             Applied::Delta { changed, .. } => {
                 self.cut(&changed, Some(&document), closing);
-                self.state.store.save_delta(self.row(document.0), changed).await
+                self.state
+                    .store
+                    .save_delta(self.row(document.0), changed)
+                    .await
             }
             Applied::Snapshot { changed, .. } => {
                 // Too long for a close frame: the device asks the coordinator for its proof.
                 self.cut(&changed, None, closing);
-                self.state.store.save_snapshot(self.row(document.0), changed).await
+                self.state
+                    .store
+                    .save_snapshot(self.row(document.0), changed)
+                    .await
             }
             Applied::Heartbeat { .. } => {
                 if heartbeat_kept.is_some_and(|at| at.elapsed() < KEEP_HEARTBEAT_EVERY) {
@@ -175,7 +213,10 @@ impl Updates {
                 }
                 *heartbeat_kept = Some(Instant::now());
                 if let Err(error) = self.state.store.save_heartbeat(self.row(document.0)).await {
-                    warn!(error = &error as &dyn std::error::Error, "a heartbeat could not be written");
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a heartbeat could not be written"
+                    );
                 }
                 return Ok(());
             }
@@ -184,27 +225,73 @@ impl Updates {
         };
         if let Err(error) = kept {
             // Enforced, but it would be forgotten: no acknowledgement.
-            error!(error = &error as &dyn std::error::Error, "a revocation could not be written to disk");
+            error!(
+                error = &error as &dyn std::error::Error,
+                "a revocation could not be written to disk"
+            );
             return Ok(());
         }
-        crash::point("after_persist");
-        crash::point("before_ack");
-        send(sender, AgentMessage::Ack { head: self.trust().head().into() }).await
+        if revokes {
+            crash::point("after_persist");
+            crash::point("before_ack");
+        }
+        send(
+            sender,
+            AgentMessage::Ack {
+                head: self.trust().head().into(),
+            },
+        )
+        .await
+    }
+
+    // The coordinator was set back by a restore: what it has signed and lost is here.
+    async fn bring_history(
+        &self,
+        theirs: LogHead,
+        sender: &mut FrameSender,
+    ) -> Result<(), StreamError> {
+        warn!(
+            theirs = theirs.seq,
+            ours = self.trust().head().seq,
+            "the coordinator asks for a revocation log that it has lost"
+        );
+        let messages = match history::messages(&self.state.store, theirs).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                error!(error = &error as &dyn std::error::Error, "the stored log could not be read");
+                return Ok(());
+            }
+        };
+        for message in messages {
+            send(sender, message).await?;
+        }
+        Ok(())
     }
 
     async fn take_root(&self, document: &Document) {
         if let Err(error) = self.trust().extend_root(document.as_ref()) {
-            warn!(error = &error as &dyn std::error::Error, "a root document was refused");
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "a root document was refused"
+            );
             return;
         }
         let epoch = self.trust().state().chain().epoch();
         info!(epoch, "the network has a new root document");
         if let Err(error) = self.state.store.save_root(epoch, document.0.clone()).await {
-            error!(error = &error as &dyn std::error::Error, "a root document could not be written");
+            error!(
+                error = &error as &dyn std::error::Error,
+                "a root document could not be written"
+            );
         }
     }
 
-    fn cut(&self, changed: &[RevocationEntry], document: Option<&Document>, closing: &mut JoinSet<()>) {
+    fn cut(
+        &self,
+        changed: &[RevocationEntry],
+        document: Option<&Document>,
+        closing: &mut JoinSet<()>,
+    ) {
         for entry in changed {
             self.registry.cut(&entry.device);
             if entry.min_generation == REVOKED {
@@ -226,7 +313,11 @@ impl Updates {
     }
 
     fn row(&self, wire: Vec<u8>) -> TrustRow {
-        TrustRow { wire, head: self.trust().head(), time: self.trust().floor() }
+        TrustRow {
+            wire,
+            head: self.trust().head(),
+            time: self.trust().floor(),
+        }
     }
 }
 

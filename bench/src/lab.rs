@@ -10,7 +10,9 @@ use crate::args::Args;
 use crate::child::Child;
 use crate::mapping::Kind;
 use crate::systems::homing::Network;
-use crate::systems::{Front, OURS, direct, dumbpipe, homing, iroh, prototypes, quinn, rathole, ssh};
+use crate::systems::{
+    Front, OURS, direct, dumbpipe, homing, iroh, prototypes, quinn, rathole, ssh,
+};
 
 /// The folder of one run; it goes when this is dropped.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Sizes {
             rounds: args.rounds,
             time: Duration::from_millis(if quick { 200 } else { 2000 }),
             new_connections: if quick { 200 } else { 4000 },
-            bulk: if quick { 16 << 20 } else { 512 << 20 },
+            bulk: if quick { 4 << 20 } else { 512 << 20 },
             quick,
         }
     }
@@ -126,6 +128,18 @@ impl Lab {
         let front = self.fronts.iter().find(|front| front.name == OURS);
         let both = self.network.as_ref().zip(front);
         both.with_context(|| self.why_absent(OURS))
+    }
+
+    /// Stops the prototypes, so that they do not run beside what is measured next.
+    pub(crate) async fn drop_prototypes(&mut self) {
+        let all = std::mem::take(&mut self.fronts);
+        for front in all {
+            if Kind::ALL.iter().any(|kind| kind.name() == front.name) {
+                front.stop().await;
+            } else {
+                self.fronts.push(front);
+            }
+        }
     }
 
     pub(crate) fn front(&self, name: &str) -> Option<&Front> {

@@ -8,6 +8,7 @@ mod child;
 mod lab;
 mod load;
 mod mapping;
+mod network;
 mod origin;
 mod process;
 mod report;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Args, Hidden};
 
@@ -47,7 +49,11 @@ async fn run(args: Args) -> Result<ExitCode> {
         role::run(role).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let report = rows::run(&args).await?;
+    // What was started ends with the future that holds it, also when the bench is told to stop.
+    let report = tokio::select! {
+        report = rows::run(&args) => report?,
+        stopped = told_to_stop() => return stopped.map(|()| ExitCode::FAILURE),
+    };
     let mut stdout = std::io::stdout().lock();
     if args.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -60,4 +66,14 @@ async fn run(args: Args) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+async fn told_to_stop() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for ctrl-c")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }

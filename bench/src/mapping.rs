@@ -45,6 +45,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Pooled, Self::Relayed, Self::Unguarded, Self::Splice];
+
     /// The name in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {

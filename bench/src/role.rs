@@ -7,11 +7,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use homing_certs::UnixTime;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use crate::mapping::{self, Kind};
+use crate::network;
 use crate::origin::{self, Origin};
+use crate::rows::trust;
 use crate::systems::{iroh, quinn};
 
 /// What this process is.
@@ -30,6 +33,20 @@ pub(crate) enum Role {
     MappingAgent {
         /// Where uploads are written.
         store: PathBuf,
+    },
+    /// The product's agent in a network without a coordinator.
+    Agent {
+        /// Its directory.
+        dir: PathBuf,
+        /// The start of the network.
+        now: u64,
+    },
+    /// Loads a revocation log and says what that took.
+    Log {
+        /// The snapshot.
+        file: PathBuf,
+        /// The start of the network.
+        now: u64,
     },
     /// The near end of a prototype.
     MappingProxy {
@@ -50,6 +67,8 @@ pub(crate) async fn run(role: Role) -> Result<()> {
             Role::Quinn => quinn::serve().await,
             Role::Iroh => iroh::serve().await,
             Role::MappingAgent { store } => mapping::agent(Origin::new(store)).await,
+            Role::Agent { dir, now } => network::serve_agent(&dir, UnixTime(now)).await,
+            Role::Log { file, now } => trust::load(&file, UnixTime(now)).await,
             Role::MappingProxy { kind, agent, dir } => {
                 let agent = serde_json::from_str(&agent).context("the agent's ready line")?;
                 mapping::proxy(kind, &agent, &dir).await

@@ -9,11 +9,18 @@ use crate::lab::{Lab, Sizes};
 use crate::mapping::Kind;
 use crate::process;
 use crate::report::Report;
-use crate::systems::ssh;
+use crate::systems::{OURS, dumbpipe, homing, rathole, ssh, version};
 
+mod admission;
 mod bulk;
+mod guard;
+mod life;
 mod mapping;
+mod redemption;
 mod requests;
+mod revocation;
+mod stall;
+pub(crate) mod trust;
 
 /// One row of `docs/performance.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +80,23 @@ impl Row {
     }
 }
 
+impl Row {
+    /// The row under which those that are measured by the same load run.
+    fn family(self) -> Self {
+        match self {
+            Self::Tail | Self::Throughput | Self::Connections | Self::Websocket => Self::Get,
+            Self::Cpu => Self::Bulk,
+            row => row,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        ROWS.iter()
+            .find(|(row, _)| *row == self)
+            .map_or("", |(_, name)| name)
+    }
+}
+
 impl FromStr for Row {
     type Err = String;
 
@@ -98,37 +122,90 @@ pub(crate) async fn run(args: &Args) -> Result<Report> {
         true => row != Row::Mapping,
         false => args.only.contains(&row),
     };
-    let any = |rows: &[Row]| rows.iter().any(|row| wanted(*row));
+    let mut families: Vec<Row> = Vec::new();
+    for (row, _) in ROWS {
+        if wanted(row) && !families.contains(&row.family()) {
+            families.push(row.family());
+        }
+    }
     let mut report = Report {
         machine: process::machine(),
         ..Report::default()
     };
     report.load.push(process::load_average());
-    report
-        .versions
-        .push(("OpenSSH".to_owned(), ssh::versions()));
-
     let mut lab = Lab::start(Sizes::new(args)).await?;
-    if wanted(Row::Mapping) {
-        lab.add_prototypes(&[Kind::Pooled, Kind::Relayed, Kind::Unguarded, Kind::Splice])
+    describe(&mut report, &lab.sizes);
+    if families.iter().any(|row| *row != Row::Mapping) {
+        lab.add_homing(homing::program(args.homing.as_deref()))
             .await;
+        if let Ok((network, _)) = lab.ours() {
+            report.versions.push((OURS.to_owned(), network.version()));
+            report.settings.push(homing::settings());
+        }
     }
-    if wanted(Row::Mapping) {
-        mapping::run(&lab, &mut report).await?;
-    }
-    if any(&[
-        Row::Get,
-        Row::Tail,
-        Row::Throughput,
-        Row::Connections,
-        Row::Websocket,
-    ]) {
-        requests::run(&lab, &mut report).await?;
-    }
-    if any(&[Row::Bulk, Row::Cpu]) {
-        bulk::run(&lab, &mut report).await?;
+    for row in families {
+        // A row that could not be measured is reported, never dropped, and does not end the others.
+        if let Err(error) = measure(row, &mut lab, &mut report).await {
+            report.not_run(row, row.name(), format!("{error:#}"));
+        }
     }
     lab.stop().await;
     report.load.push(process::load_average());
+    report.checks.sort_by_key(|check| check.row);
     Ok(report)
+}
+
+async fn measure(row: Row, lab: &mut Lab, report: &mut Report) -> Result<()> {
+    match row {
+        Row::Mapping => {
+            lab.add_prototypes(&Kind::ALL).await;
+            let ran = mapping::run(lab, report).await;
+            lab.drop_prototypes().await;
+            ran
+        }
+        Row::Get | Row::Tail | Row::Throughput | Row::Connections | Row::Websocket => {
+            requests::run(lab, report).await
+        }
+        Row::Guard => {
+            lab.add_prototypes(&[Kind::Relayed, Kind::Unguarded, Kind::Splice])
+                .await;
+            let ran = guard::run(lab, report).await;
+            lab.drop_prototypes().await;
+            ran
+        }
+        Row::Bulk | Row::Cpu => bulk::run(lab, report).await,
+        Row::Dial => admission::dials(lab, report).await,
+        Row::ColdStart => life::cold_start(lab, report).await,
+        Row::ProxyMemory => life::proxy_memory(lab, report).await,
+        Row::ConnectionMemory => admission::memory(lab, report).await,
+        Row::SlowReader => stall::run(lab, report).await,
+        Row::Revocation => revocation::run(lab, report).await,
+        Row::Checks => trust::checks(lab, report),
+        Row::Redemption => redemption::run(lab, report).await,
+        Row::Log => trust::log(lab, report).await,
+        Row::Idle => life::idle(lab, report).await,
+        Row::Binary => life::binary(lab, report),
+    }
+}
+
+fn describe(report: &mut Report, sizes: &Sizes) {
+    report
+        .versions
+        .push(("OpenSSH".to_owned(), ssh::versions()));
+    for name in [rathole::NAME, dumbpipe::NAME] {
+        report
+            .versions
+            .push((name.to_owned(), version(name, "--version")));
+    }
+    report.settings.push(format!(
+        "{} rounds, loads of {:?}, transfers of {} MiB",
+        sizes.rounds,
+        sizes.time,
+        sizes.bulk >> 20
+    ));
+    if cfg!(debug_assertions) {
+        report
+            .settings
+            .push("built without optimisation: the numbers say nothing".to_owned());
+    }
 }

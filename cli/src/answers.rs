@@ -11,19 +11,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control_socket::Commands;
 use crate::device_side::DeviceStatus;
-use crate::failure::describe;
-use crate::host::HostStatus;
+use crate::failure::{Failure, describe};
+use crate::host::{self, HostStatus};
 
-/// Answers of a host (`host` is there) or of a joined device.
+/// Answers of a host (`host` is there), of a joined device, or of both.
 pub(crate) struct Answers {
-    device: DeviceStatus,
+    device: Option<DeviceStatus>,
     host: Option<HostStatus>,
     shutdown: CancellationToken,
 }
 
 impl Answers {
     pub(crate) fn new(
-        device: DeviceStatus,
+        device: Option<DeviceStatus>,
         host: Option<HostStatus>,
         shutdown: CancellationToken,
     ) -> Self {
@@ -35,29 +35,49 @@ impl Answers {
     }
 
     async fn network(&self, request: ControlRequest) -> ControlReply {
-        if let Some(host) = &self.host {
-            return host.request(request).await;
+        match (&self.host, &self.device) {
+            (Some(host), _) => host.request(request).await,
+            (None, Some(device)) => match device.device().control().request(&request).await {
+                Ok(reply) => reply,
+                Err(error) => ControlReply::Error(error.body()),
+            },
+            (None, None) => ControlReply::Error(host::no_coordinator().0),
         }
-        match self.device.device().control().request(&request).await {
-            Ok(reply) => reply,
-            Err(error) => ControlReply::Error(error.body()),
-        }
+    }
+
+    fn device(&self) -> Result<&DeviceStatus, Failure> {
+        self.device.as_ref().ok_or_else(no_device)
     }
 
     async fn act(&self, command: LocalCommand) -> anyhow::Result<LocalReply> {
         Ok(match command {
             LocalCommand::Network(request) => LocalReply::Network(self.network(request).await),
             LocalCommand::Dial { agent } => {
-                LocalReply::Dialed(self.device.device().dial(agent.as_deref()).await?)
+                let device = self.device()?.device();
+                LocalReply::Dialed(device.dial(agent.as_deref()).await?)
             }
             LocalCommand::Status => {
-                let host = self.host.as_ref().map(HostStatus::document);
+                let host = match &self.host {
+                    Some(host) => Some(host.document().await),
+                    None => None,
+                };
                 LocalReply::Status(Box::new(json!({
                     "pid": std::process::id(),
                     "version": env!("CARGO_PKG_VERSION"),
-                    "device": self.device.document(),
+                    "device": self.device.as_ref().map(DeviceStatus::document),
                     "host": host,
                 })))
+            }
+            LocalCommand::Resume { without_newest_log } => {
+                let host = self.host.as_ref().ok_or_else(host::no_coordinator)?;
+                host.resume(without_newest_log).await?;
+                LocalReply::Done
+            }
+            LocalCommand::RevokeLocal { device } => {
+                let host = self.host.as_ref().ok_or_else(host::no_agent)?;
+                LocalReply::Denied {
+                    node_id: host.deny(&device).await?,
+                }
             }
             LocalCommand::Shutdown => {
                 self.shutdown.cancel();
@@ -81,4 +101,12 @@ impl Commands for Answers {
             }
         })
     }
+}
+
+fn no_device() -> Failure {
+    Failure::new(
+        "no_network",
+        "this process runs a part of a network, not a device of it",
+        "run the command on a device that has joined",
+    )
 }

@@ -67,6 +67,19 @@ pub(crate) enum Command {
     Status,
     /// Say what is wrong and what to do about it
     Doctor,
+    /// The recovery kit: the root key, kept offline
+    #[command(subcommand)]
+    Kit(KitCommand),
+    /// Write everything but the root and signer keys to one encrypted file
+    Backup(BackupArgs),
+    /// Put a backup into an empty directory
+    Restore(RestoreArgs),
+    /// The coordinator alone, for a split deployment
+    #[command(subcommand)]
+    Coordinator(CoordinatorCommand),
+    /// The agent alone, for a split deployment
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -83,6 +96,84 @@ pub(crate) enum Command {
 pub(crate) enum AuditCommand {
     /// Check the hash chain of the audit logs in this directory
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KitCommand {
+    /// Copy the recovery kit to a file, for a place that is offline
+    Export {
+        /// New file, best on a medium that you take away
+        file: PathBuf,
+    },
+    /// Read a copy back, prove that it is this network's root, then delete the kit on this host
+    Verify {
+        /// The copy
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CoordinatorCommand {
+    /// Run it; makes the network at first run
+    Run(PartArgs),
+    /// Go on after a restore: you have looked at the device list
+    Resume {
+        /// Go on although a newer revocation log is known to exist and cannot be had
+        #[arg(long)]
+        without_newest_log: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Run it; the first start needs a ticket of role agent
+    Run(AgentRunArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PartArgs {
+    /// Address of the QUIC socket, for example 0.0.0.0:7071
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Option<SocketAddr>,
+    /// none, public, or URLs of your own relays, separated by commas
+    #[arg(long, value_name = "RELAY")]
+    pub(crate) relay: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgentRunArgs {
+    /// The ticket of the first start; - reads it from stdin
+    #[arg(long, value_name = "TICKET")]
+    pub(crate) ticket: Option<String>,
+    /// Read the ticket from a file; - is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "ticket")]
+    pub(crate) ticket_file: Option<PathBuf>,
+    /// Name that this agent would like, when the invitation gives none
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) part: PartArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackupArgs {
+    /// New file
+    pub(crate) file: PathBuf,
+    /// Read the passphrase from the first line of a file instead of asking for it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// The recovery kit; a backup of a coordinator needs it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kit: Option<PathBuf>,
+    /// Read the passphrase from the first line of a file instead of asking for it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -165,4 +256,7 @@ pub(crate) struct RevokeArgs {
     /// Also revoke every device that it enrolled
     #[arg(long)]
     pub(crate) with_invited: bool,
+    /// Deny it at this host's agent alone, at once and without the coordinator
+    #[arg(long, conflicts_with = "with_invited")]
+    pub(crate) local: bool,
 }

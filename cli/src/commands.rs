@@ -1,27 +1,41 @@
 //! One file per command or family of commands: call what does the work, print what it said.
 
-use crate::args::{Args, AuditCommand, Command};
+use crate::args::{AgentCommand, Args, AuditCommand, Command, CoordinatorCommand, KitCommand};
 use crate::data_dir::DataDir;
 use crate::output::Output;
 
+mod agent;
 mod agents;
 mod approve;
 mod audit;
+mod backup;
+mod coordinator;
 mod devices;
 mod dial;
 mod doctor;
+mod first_run;
 mod invite;
 pub(crate) mod join;
+mod kit;
 mod manual;
 mod network;
 mod proxy;
+mod restore;
 mod revoke;
+mod serving;
 mod status;
 mod up;
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
-    let creates = matches!(args.command, Command::Up(_) | Command::Join(_));
+    let creates = matches!(
+        args.command,
+        Command::Up(_)
+            | Command::Join(_)
+            | Command::Restore(_)
+            | Command::Agent(AgentCommand::Run(_))
+            | Command::Coordinator(CoordinatorCommand::Run(_))
+    );
     match &args.command {
         Command::Completions { shell } => return manual::completions(*shell),
         Command::Man => return manual::man(),
@@ -43,6 +57,17 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Deny { device } => approve::deny(&dir, device, output).await,
         Command::Status => status::run(&dir, output).await,
         Command::Doctor => doctor::run(&dir, output).await,
+        Command::Kit(KitCommand::Export { file }) => kit::export(&dir, &file, output),
+        Command::Kit(KitCommand::Verify { file }) => kit::verify(&dir, &file, output),
+        Command::Backup(backup) => backup::run(&dir, &backup, output).await,
+        Command::Restore(restore) => restore::run(&dir, &restore, output).await,
+        Command::Coordinator(CoordinatorCommand::Run(run)) => {
+            coordinator::run(&dir, run, output).await
+        }
+        Command::Coordinator(CoordinatorCommand::Resume { without_newest_log }) => {
+            coordinator::resume(&dir, without_newest_log, output).await
+        }
+        Command::Agent(AgentCommand::Run(run)) => agent::run(&dir, run, output).await,
         Command::Audit(AuditCommand::Verify) => audit::verify(&dir, output),
         Command::Completions { .. } | Command::Man => Ok(()),
     }

@@ -58,7 +58,8 @@ pub(crate) struct QuicSection {
 pub(crate) struct ProxySection {
     /// TCP port on 127.0.0.1; 0 picks one at every start. Default 7070.
     pub(crate) port: u16,
-    /// Whether the proxy listens on [::1] too. Default false.
+    /// Whether the proxy listens on [::1] too. Default true: whoever else listened there could be
+    /// `localhost` for a browser.
     pub(crate) ipv6: bool,
     /// `same-user`: programs of this user need no token; `token`: every request needs one.
     pub(crate) auth: ProxyAuthSetting,
@@ -201,7 +202,7 @@ device_port = {device}
 [proxy]
 # TCP port of the loopback proxy on 127.0.0.1. 0 picks a free one at every start.
 port = {port}
-# Whether it listens on [::1] too.
+# Whether it listens on [::1] too, so that nobody else can be localhost there.
 ipv6 = {ipv6}
 # "same-user": programs of this user need no token. "token": every request needs the token of
 # run/proxy.token.

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::fs::{FlockOperation, flock};
@@ -81,6 +81,20 @@ impl DataDir {
 
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")
+    }
+
+    /// The directory itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the agent starts from.
+    pub(crate) fn agent_network(&self) -> PathBuf {
+        self.agent().join("network")
+    }
+
+    pub(crate) fn has_agent_network(&self) -> bool {
+        self.agent_network().exists()
     }
 
     pub(crate) fn has_coordinator(&self) -> bool {

@@ -24,6 +24,7 @@ use crate::files;
 
 pub(crate) mod dialing;
 mod network_file;
+pub(crate) mod notices;
 
 pub(crate) use network_file::NetworkFile;
 

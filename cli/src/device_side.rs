@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ProxyAuthSetting};
 use crate::data_dir::DataDir;
-use crate::device::Device;
+use crate::device::{Device, notices};
 use crate::failure::Failure;
+use crate::output::Output;
 
 /// Bound, not yet running.
 pub(crate) struct DeviceSide {
@@ -95,7 +96,11 @@ impl DeviceSide {
     }
 
     /// Runs until `shutdown`; the connection to the agent outlives the proxy's last request.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(
+        self,
+        output: Output,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
         let connection = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(self.driver.run(connection.clone()));
@@ -105,6 +110,11 @@ impl DeviceSide {
             self.device.credentials().clone(),
             self.device.keep(),
             jitter,
+            connection.clone(),
+        ));
+        tasks.spawn(notices::tell(
+            self.device.clone(),
+            output,
             connection.clone(),
         ));
         let served = self.proxy.run(shutdown).await;

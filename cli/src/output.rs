@@ -58,6 +58,11 @@ impl Output {
         });
     }
 
+    /// Tells of something that happened in the network, on stderr in both forms.
+    pub(crate) fn notice(self, text: &str) {
+        eprintln!("{text}");
+    }
+
     /// Asks a person at a terminal; the answer is read by the caller.
     pub(crate) fn prompt(self, text: &str) {
         eprint!("{text}");

@@ -6,7 +6,6 @@
 
 pub mod authority;
 pub mod coordinator;
-mod crash;
 mod files;
 mod limits;
 mod moment;

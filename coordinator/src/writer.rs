@@ -4,10 +4,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
+use homing_transport::crash;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::authority::{Authority, SignedDelta};
-use crate::crash::crash_point;
 
 /// Calls that wait for the thread. One takes a few milliseconds, so a full queue is seconds of work.
 const QUEUE: usize = 256;
@@ -117,7 +117,7 @@ fn serve(
             push(delta);
         }
         if !deltas.is_empty() {
-            crash_point("after_push");
+            crash::point("after_push");
         }
         update(notices, authority.newest_notice());
         update(admissions, authority.admissions());

@@ -18,7 +18,7 @@ mod audit;
 mod certificates;
 #[path = "coordinator/control.rs"]
 mod control;
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 #[path = "coordinator/crash.rs"]
 mod crash;
 #[path = "coordinator/create.rs"]

@@ -15,6 +15,10 @@ use fields::Fields;
 /// The proxy's own page, answered here and never forwarded.
 pub(crate) const STATUS_PATH: &str = "/.homing/proxy";
 
+/// The one path that other sites may link to. Everything else answers requests of programs and of
+/// this page; a link there could start downloads or hold streams open.
+const LINKED_PATH: &str = "/";
+
 /// What one listener admits.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -76,8 +80,7 @@ impl Rules {
             && fields.connection_upgrade
             && fields.upgrade_websocket
             && body.is_done();
-        let path = head.target.split('?').next().unwrap_or_default();
-        let destination = if path == STATUS_PATH {
+        let destination = if path(head) == STATUS_PATH {
             Destination::StatusPage
         } else {
             Destination::Agent
@@ -158,6 +161,7 @@ fn check_site(head: &RequestHead<'_, '_>, fields: &Fields<'_>) -> Result<(), Ref
         // A link on another site to a page here: what it shows is the page's own doing.
         Some(b"cross-site" | b"same-site")
             if head.method == "GET"
+                && path(head) == LINKED_PATH
                 && fields.fetch_mode.single() == Some(b"navigate")
                 && fields.fetch_dest.single() == Some(b"document")
                 && !fields.upgrade_present =>
@@ -166,6 +170,10 @@ fn check_site(head: &RequestHead<'_, '_>, fields: &Fields<'_>) -> Result<(), Ref
         }
         _ => Err(Refusal::CrossSite),
     }
+}
+
+fn path<'b>(head: &RequestHead<'_, 'b>) -> &'b str {
+    head.target.split('?').next().unwrap_or_default()
 }
 
 /// Which trailer fields a request may have: none that would have been checked or stripped in its

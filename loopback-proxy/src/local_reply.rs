@@ -8,6 +8,12 @@ use crate::upstream::UpstreamError;
 /// What a client may try again in a second.
 const RETRY_AFTER_SECONDS: u8 = 1;
 
+const PAGE_POLICY: &str = "frame-ancestors 'none'";
+
+/// A browser that shows a refusal asks for nothing more in its name, not even an icon: of what was
+/// refused, nothing reaches the agent.
+const ERROR_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// A whole answer, to be rendered for the method that asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocalReply {
@@ -35,10 +41,12 @@ impl LocalReply {
     pub(crate) fn render(&self, head_only: bool) -> Vec<u8> {
         let mut head = format!(
             "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n",
+             cache-control: no-store\r\nx-content-type-options: nosniff\r\n\
+             content-security-policy: {}\r\nconnection: close\r\n",
             self.status,
             phrase(self.status),
             self.body.len(),
+            if self.status == 200 { PAGE_POLICY } else { ERROR_POLICY },
         );
         match self.status {
             401 => head.push_str("www-authenticate: Bearer realm=\"homing\"\r\n"),
@@ -101,6 +109,7 @@ mod tests {
         assert!(head.starts_with("HTTP/1.1 403 Forbidden\r\n"));
         assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())));
         assert!(head.contains("\r\nconnection: close"));
+        assert!(head.contains("default-src 'none'; frame-ancestors 'none'\r\n"));
         let json: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(json["error"]["code"], "revoked");
         assert!(

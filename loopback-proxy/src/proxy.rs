@@ -27,6 +27,9 @@ use crate::upstream::Upstream;
 /// The port that a `Host` may leave out.
 const HTTP_PORT: u16 = 80;
 
+/// How often another free port is asked for when IPv4's is taken on IPv6.
+const FREE_PORT_TRIES: u32 = 8;
+
 /// Who may use the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProxyAuth {
@@ -69,15 +72,7 @@ pub struct Proxy<U: Upstream> {
 impl<U: Upstream> Proxy<U> {
     /// Binds every listener and writes the token file. Nothing is accepted before [`Self::run`].
     pub async fn bind(config: ProxyConfig, upstream: Arc<U>) -> Result<Self, BindError> {
-        let tcp = listen(config.bind).await?;
-        let address = tcp.local_addr().map_err(|source| BindError::Listen {
-            address: config.bind.socket_addr(),
-            source,
-        })?;
-        let tcp_v6 = match config.also_v6 && address.is_ipv4() {
-            true => Some(listen(LoopbackAddr::v6(address.port())).await?),
-            false => None,
-        };
+        let (tcp, tcp_v6, address) = bind_tcp(&config).await?;
         let unix = config
             .unix_socket
             .as_deref()
@@ -204,6 +199,42 @@ impl<U: Upstream> fmt::Debug for Proxy<U> {
             .field("address", &self.address)
             .finish_non_exhaustive()
     }
+}
+
+/// The TCP listeners. On a machine without IPv6 nobody can be `localhost` there, so its absence is no
+/// error; somebody else who is there is one.
+async fn bind_tcp(
+    config: &ProxyConfig,
+) -> Result<(TcpListener, Option<TcpListener>, SocketAddr), BindError> {
+    let mut tries = FREE_PORT_TRIES;
+    loop {
+        tries -= 1;
+        let tcp = listen(config.bind).await?;
+        let address = tcp.local_addr().map_err(|source| BindError::Listen {
+            address: config.bind.socket_addr(),
+            source,
+        })?;
+        if !config.also_v6 || !address.is_ipv4() {
+            return Ok((tcp, None, address));
+        }
+        match listen(LoopbackAddr::v6(address.port())).await {
+            Ok(tcp_v6) => return Ok((tcp, Some(tcp_v6), address)),
+            Err(BindError::Listen { source, .. }) if no_ipv6(&source) => {
+                return Ok((tcp, None, address));
+            }
+            // A port that the system chose for IPv4 may be taken on IPv6: another one, then.
+            Err(BindError::PortTaken { .. })
+                if config.bind.socket_addr().port() == 0 && tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    ) || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 async fn listen(address: LoopbackAddr) -> Result<TcpListener, BindError> {

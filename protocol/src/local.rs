@@ -46,7 +46,11 @@ pub enum LocalCommand {
         device: String,
     },
     /// Ends the coordinator's recovery after a restore.
-    Resume,
+    Resume {
+        /// Goes on although a newer log is known to exist and cannot be had.
+        #[serde(default)]
+        without_newest_log: bool,
+    },
     /// Stops the process.
     Shutdown,
 }
@@ -60,6 +64,11 @@ pub enum LocalReply {
     Network(ControlReply),
     /// Of `Dial`.
     Dialed(DialReport),
+    /// Of `RevokeLocal`.
+    Denied {
+        /// NodeId of the device that is denied here.
+        node_id: String,
+    },
     /// Of `Status`: one document, described in `docs/cli.md`.
     Status(Box<serde_json::Value>),
     /// Done.

@@ -103,6 +103,7 @@ pub struct Endpoint {
     inner: iroh::Endpoint,
     id: NodeId,
     dials_by_lookup: bool,
+    has_relay: bool,
 }
 
 impl Endpoint {
@@ -114,6 +115,7 @@ impl Endpoint {
         let id = NodeId::from(config.key.verifying_key().to_bytes());
         let secret = SecretKey::from_bytes(&config.key.to_bytes());
         let dials_by_lookup = config.relay == Relay::Public;
+        let has_relay = config.relay != Relay::None;
         let mut builder = match &config.relay {
             Relay::Public => iroh::Endpoint::builder(presets::N0),
             Relay::None | Relay::Own(_) => iroh::Endpoint::builder(presets::Minimal)
@@ -152,6 +154,7 @@ impl Endpoint {
             inner,
             id,
             dials_by_lookup,
+            has_relay,
         })
     }
 
@@ -234,6 +237,16 @@ impl Endpoint {
             Ok(connection) => connection.map(Connection::new),
             Err(_) => Err(ConnectError::Timeout(deadline)),
         }
+    }
+
+    /// Waits until the endpoint has found its home relay; at once where there is none to find, and at
+    /// most `limit`. Returns whether others can reach it through one.
+    pub async fn relayed(&self, limit: Duration) -> bool {
+        // Without a relay iroh waits for ever.
+        self.has_relay
+            && tokio::time::timeout(limit, self.inner.online())
+                .await
+                .is_ok()
     }
 
     /// Tells iroh that the network may have changed (after a suspend).

@@ -10,10 +10,10 @@ use homing_protocol::enroll::{EnrollReply, EnrollRequest, Enrollment};
 use homing_protocol::gateway::Reach;
 use homing_protocol::{Document, ErrorBody, alpn, version};
 
+use crate::clock::wall_clock;
 use crate::connection::Connection;
 use crate::endpoint::{ConnectError, Endpoint};
 use crate::frames::{FrameIoError, FrameStream};
-use crate::trust::wall_clock;
 
 /// From the first packet to the end of the handshake.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod backoff;
+pub mod clock;
 pub mod connection;
 pub mod controlling;
 pub mod crash;

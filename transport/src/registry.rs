@@ -82,6 +82,11 @@ impl Registry {
 
     /// Closes all connections of this device with `revoked` and the signed entry.
     pub fn close(&self, node_id: &NodeId, proof: Option<&[u8]>) -> usize {
+        self.refuse(node_id, ReasonCode::Revoked, proof)
+    }
+
+    /// Closes all connections of this device with a reason; `proof` goes with `revoked` alone.
+    pub fn refuse(&self, node_id: &NodeId, reason: ReasonCode, proof: Option<&[u8]>) -> usize {
         let connections: Vec<Connection> = {
             let devices = self.lock();
             let entries = devices.get(node_id).map(Vec::as_slice).unwrap_or_default();
@@ -91,7 +96,7 @@ impl Registry {
                 .collect()
         };
         for connection in &connections {
-            connection.refuse(ReasonCode::Revoked, proof);
+            connection.refuse(reason, proof);
         }
         connections.len()
     }

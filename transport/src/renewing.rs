@@ -141,3 +141,50 @@ pub async fn run(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use homing_certs::{NetworkId, NodeId, Role, Scopes, Serial, UserId};
+
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    fn issued_at(time: u64) -> DeviceCertificate {
+        DeviceCertificate {
+            network_id: NetworkId::from([1; 16]),
+            serial: Serial::from([2; 16]),
+            device: NodeId::from([3; 32]),
+            user_id: UserId::from([4; 16]),
+            handle: "owner".parse().unwrap(),
+            role: Role::Client,
+            scopes: Scopes::new(["chat"]).unwrap(),
+            issued_at: UnixTime(time),
+            not_before: UnixTime(time - 300),
+            not_after: UnixTime(time + 30 * DAY),
+            generation: 1,
+            root_epoch: 1,
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_after_two_thirds_of_its_life_and_devices_spread_over_a_day_and_a_half() {
+        let certificate = issued_at(1_000 * DAY);
+        assert_eq!(due_at(&certificate, 0), UnixTime(1_020 * DAY));
+        assert_eq!(due_at(&certificate, 255), UnixTime(1_020 * DAY - 36 * 3_600));
+        let spread: std::collections::BTreeSet<_> =
+            (0..=255).map(|jitter| due_at(&certificate, jitter)).collect();
+        assert_eq!(spread.len(), 256);
+    }
+
+    #[test]
+    fn a_person_is_warned_from_ten_days_before_the_end() {
+        let certificate = issued_at(1_000 * DAY);
+        let days_left = |days: u64| warning_days(&certificate, UnixTime(1_030 * DAY - days * DAY));
+        assert_eq!(days_left(11), None);
+        assert_eq!(days_left(10), Some(10));
+        assert_eq!(days_left(1), Some(1));
+        assert_eq!(days_left(0), Some(0));
+        assert_eq!(warning_days(&certificate, UnixTime(2_000 * DAY)), Some(0));
+    }
+}

@@ -5,7 +5,7 @@
 //! `docs/trust.md`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use homing_certs::{
@@ -13,6 +13,8 @@ use homing_certs::{
     TrustClock, TrustState, UnixTime, VerifiedCertificate,
 };
 use tokio::sync::watch;
+
+use crate::clock::{since_boot, wall_clock};
 
 /// Why a document was not taken over. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +33,7 @@ pub enum TrustError {
 pub struct Trust {
     state: ArcSwap<TrustState>,
     write: Mutex<TrustClock>,
-    started: Instant,
+    started: Duration,
     head: watch::Sender<LogHead>,
 }
 
@@ -47,7 +49,7 @@ impl Trust {
         Self {
             state: ArcSwap::from_pointee(state),
             write: Mutex::new(clock),
-            started: Instant::now(),
+            started: since_boot(),
             head,
         }
     }
@@ -79,19 +81,19 @@ impl Trust {
     /// The time by which certificates are judged.
     #[must_use]
     pub fn now(&self) -> UnixTime {
-        self.clock().now(wall_clock(), self.started.elapsed())
+        self.clock().now(wall_clock(), self.elapsed())
     }
 
     /// What to keep on disk so that time never goes back across a restart.
     #[must_use]
     pub fn floor(&self) -> UnixTime {
-        self.clock().floor(self.started.elapsed())
+        self.clock().floor(self.elapsed())
     }
 
     /// Time since the newest verified heartbeat, also across a restart.
     #[must_use]
     pub fn staleness(&self) -> Duration {
-        self.clock().staleness(wall_clock(), self.started.elapsed())
+        self.clock().staleness(wall_clock(), self.elapsed())
     }
 
     /// Form, signature and meaning of a certificate; once per connection and certificate.
@@ -129,7 +131,7 @@ impl Trust {
         let mut clock = self.clock();
         let mut state = TrustState::clone(&self.state.load());
         let applied = state.apply(wire).map_err(TrustError::Log)?;
-        let monotonic = self.started.elapsed();
+        let monotonic = self.elapsed();
         if let Applied::Heartbeat { time } = applied {
             clock
                 .observe_heartbeat(time, wall_clock(), monotonic)
@@ -155,17 +157,12 @@ impl Trust {
         Ok(())
     }
 
+    fn elapsed(&self) -> Duration {
+        since_boot().saturating_sub(self.started)
+    }
+
     // The clock's lock is also the writer's lock: a document and its time change together.
     fn clock(&self) -> MutexGuard<'_, TrustClock> {
         self.write.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// This machine's wall clock, which nobody has verified.
-#[must_use]
-pub fn wall_clock() -> UnixTime {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixTime(since.as_secs())
 }

@@ -65,12 +65,23 @@ struct SeqOnly {
 
 impl Head {
     /// Before the first line.
-    pub const START: Self = Self { seq: 0, hash: [0; 32] };
+    pub const START: Self = Self {
+        seq: 0,
+        hash: [0; 32],
+    };
 
     /// The line that follows, with its line feed, and the head after it.
-    pub(super) fn line(&self, entry: &Entry, time_ms: i64) -> Result<(Vec<u8>, Self), serde_json::Error> {
+    pub(super) fn line(
+        &self,
+        entry: &Entry,
+        time_ms: i64,
+    ) -> Result<(Vec<u8>, Self), serde_json::Error> {
         let seq = self.seq + 1;
-        let body = serde_json::to_vec(&Numbered { seq, time_ms, entry })?;
+        let body = serde_json::to_vec(&Numbered {
+            seq,
+            time_ms,
+            entry,
+        })?;
         let hash = self.hash_of(&body);
         let mut line = Vec::with_capacity(body.len() + 90);
         line.extend_from_slice(OPEN);
@@ -87,7 +98,10 @@ impl Head {
         let (head, body) = read(line)?;
         let expected = self.seq + 1;
         if head.seq != expected {
-            return Err(ChainError::Sequence { expected, found: head.seq });
+            return Err(ChainError::Sequence {
+                expected,
+                found: head.seq,
+            });
         }
         if head.hash != self.hash_of(body) {
             return Err(ChainError::Hash { seq: head.seq });
@@ -107,7 +121,9 @@ impl Head {
 /// What a line says about itself, unchecked.
 pub(super) fn read(line: &[u8]) -> Result<(Head, &[u8]), ChainError> {
     let rest = line.strip_prefix(OPEN).ok_or(ChainError::Malformed)?;
-    let (hash, rest) = rest.split_at_checked(HASH_TEXT).ok_or(ChainError::Malformed)?;
+    let (hash, rest) = rest
+        .split_at_checked(HASH_TEXT)
+        .ok_or(ChainError::Malformed)?;
     let body = rest
         .strip_prefix(MIDDLE)
         .and_then(|rest| rest.strip_suffix(CLOSE))
@@ -144,9 +160,21 @@ mod tests {
         assert_eq!(Head::START.follow(&strip(&first)), Ok(after_first));
         assert_eq!(after_first.follow(&strip(&second)), Ok(after_second));
         let error = Head::START.follow(&strip(&second)).unwrap_err();
-        assert_eq!(error, ChainError::Sequence { expected: 1, found: 2 });
-        let other = Head { seq: 1, hash: [7; 32] };
-        assert_eq!(other.follow(&strip(&second)), Err(ChainError::Hash { seq: 2 }));
+        assert_eq!(
+            error,
+            ChainError::Sequence {
+                expected: 1,
+                found: 2
+            }
+        );
+        let other = Head {
+            seq: 1,
+            hash: [7; 32],
+        };
+        assert_eq!(
+            other.follow(&strip(&second)),
+            Err(ChainError::Hash { seq: 2 })
+        );
     }
 
     #[test]

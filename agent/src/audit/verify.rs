@@ -71,10 +71,17 @@ pub enum VerifyError {
 /// # Errors
 /// [`VerifyError`] names the first thing that is wrong.
 pub fn verify(dir: &Path, known: Option<Head>) -> Result<Report, VerifyError> {
-    let read_failed = |source| VerifyError::Read { path: dir.to_owned(), source };
+    let read_failed = |source| VerifyError::Read {
+        path: dir.to_owned(),
+        source,
+    };
     let mut files = rotated_files(dir).map_err(read_failed)?;
     files.push(dir.join(CURRENT));
-    let mut walk = Walk { head: None, known, report: Report::empty(files.len()) };
+    let mut walk = Walk {
+        head: None,
+        known,
+        report: Report::empty(files.len()),
+    };
     for path in &files {
         walk.file(path)?;
     }
@@ -89,7 +96,10 @@ struct Walk {
 
 impl Walk {
     fn file(&mut self, path: &Path) -> Result<(), VerifyError> {
-        let failed = |source| VerifyError::Read { path: path.to_owned(), source };
+        let failed = |source| VerifyError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let mut reader = BufReader::new(File::open(path).map_err(failed)?);
         let mut number = 0;
         let mut line = Vec::new();
@@ -124,7 +134,11 @@ impl Walk {
                 let (first, _) = chain::read(line)?;
                 self.report.first_seq = first.seq;
                 // Only the very first line's predecessor is known.
-                if first.seq == 1 { Head::START.follow(line)? } else { first }
+                if first.seq == 1 {
+                    Head::START.follow(line)?
+                } else {
+                    first
+                }
             }
         };
         self.report.lines += 1;
@@ -137,7 +151,10 @@ impl Walk {
         if let Some(known) = self.known
             && known.seq > head.seq
         {
-            return Err(VerifyError::Truncated { found: head.seq, expected: known.seq });
+            return Err(VerifyError::Truncated {
+                found: head.seq,
+                expected: known.seq,
+            });
         }
         self.report.head = head;
         Ok(self.report)
@@ -146,7 +163,13 @@ impl Walk {
 
 impl Report {
     fn empty(files: usize) -> Self {
-        Self { files, lines: 0, first_seq: 0, torn_bytes: 0, head: Head::START }
+        Self {
+            files,
+            lines: 0,
+            first_seq: 0,
+            torn_bytes: 0,
+            head: Head::START,
+        }
     }
 }
 

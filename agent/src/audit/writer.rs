@@ -42,7 +42,9 @@ pub enum AuditOpenError {
         source: io::Error,
     },
     /// The last line is whole but not one of ours.
-    #[error("the last line of {path} is not a line of the audit log; move the file away to begin a new chain")]
+    #[error(
+        "the last line of {path} is not a line of the audit log; move the file away to begin a new chain"
+    )]
     Corrupt {
         /// Which file.
         path: PathBuf,
@@ -68,6 +70,8 @@ pub(super) struct Writer {
     file: File,
     /// Length of the whole lines; anything beyond was a failed write.
     len: u64,
+    /// Whether a failed write may have left something beyond `len`.
+    torn: bool,
     limit: u64,
     head: Head,
     unsynced: bool,
@@ -78,15 +82,25 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn open(dir: &Path, limit: u64, recent: Arc<Recent>) -> Result<Self, AuditOpenError> {
+    pub(super) fn open(
+        dir: &Path,
+        limit: u64,
+        recent: Arc<Recent>,
+    ) -> Result<Self, AuditOpenError> {
         let path = dir.join(CURRENT);
-        let failed = |source| AuditOpenError::Open { path: path.clone(), source };
+        let failed = |source| AuditOpenError::Open {
+            path: path.clone(),
+            source,
+        };
         let mut file = open_file(&path).map_err(failed)?;
         let end = read_end(&mut file).map_err(failed)?;
         let head = match &end.last_line {
-            Some(line) => chain::read(line)
-                .map(|(head, _)| head)
-                .map_err(|source| AuditOpenError::Corrupt { path: path.clone(), source })?,
+            Some(line) => chain::read(line).map(|(head, _)| head).map_err(|source| {
+                AuditOpenError::Corrupt {
+                    path: path.clone(),
+                    source,
+                }
+            })?,
             None => newest_rotated(dir).map_err(failed)?.unwrap_or(Head::START),
         };
         if end.torn > 0 {
@@ -97,6 +111,7 @@ impl Writer {
             dir: dir.to_owned(),
             file,
             len: end.len,
+            torn: false,
             limit,
             head,
             unsynced: false,
@@ -110,7 +125,9 @@ impl Writer {
             first.push(Entry::new(Kind::Recovered).detail("torn_bytes", end.torn));
         }
         first.push(Entry::new(Kind::Opened));
-        writer.append(&first).map_err(|source| AuditOpenError::Open { path, source })?;
+        writer
+            .append(&first)
+            .map_err(|source| AuditOpenError::Open { path, source })?;
         Ok(writer)
     }
 
@@ -151,7 +168,11 @@ impl Writer {
                     break;
                 }
             }
-            next = if entries.len() < BATCH { messages.try_recv().ok() } else { None };
+            next = if entries.len() < BATCH {
+                messages.try_recv().ok()
+            } else {
+                None
+            };
         }
         let written = self.append(&entries).map_err(|error| {
             tracing::error!(%error, lines = entries.len(), "the audit log could not be written");
@@ -175,15 +196,20 @@ impl Writer {
         let mut bytes = Vec::new();
         let mut lines = Vec::with_capacity(entries.len());
         for entry in entries {
-            let (line, after) = head.line(entry, clock::unix_ms()).map_err(io::Error::other)?;
+            let (line, after) = head
+                .line(entry, clock::unix_ms())
+                .map_err(io::Error::other)?;
             lines.push(bytes.len()..bytes.len() + line.len() - 1);
             bytes.extend_from_slice(&line);
             head = after;
         }
+        // A half-written line in the middle would break the chain for good.
+        if self.torn {
+            self.file.set_len(self.len)?;
+            self.torn = false;
+        }
         if let Err(error) = self.file.write_all(&bytes) {
-            // A half-written line would break the chain for good. If this fails as well, the next
-            // start cuts it off.
-            let _ = self.file.set_len(self.len);
+            self.torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
         self.len += bytes.len() as u64;
@@ -262,13 +288,23 @@ fn read_end(file: &mut File) -> io::Result<End> {
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     let torn = (bytes.len() - whole) as u64;
     let last_line = whole.checked_sub(1).map(|end| {
-        let start = bytes[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let start = bytes[..end]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         bytes[start..end].to_vec()
     });
-    Ok(End { last_line, len: total - torn, torn })
+    Ok(End {
+        last_line,
+        len: total - torn,
+        torn,
+    })
 }
 
 /// Files that were set aside are named after their last line, so that their order is their name's.
@@ -281,7 +317,10 @@ pub(super) fn rotated_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for item in std::fs::read_dir(dir)? {
         let path = item?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if name.starts_with("audit-") && name.ends_with(".jsonl") {
             files.push(path);
         }
@@ -292,9 +331,13 @@ pub(super) fn rotated_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// For a process that died between setting a file aside and the first line of the next.
 fn newest_rotated(dir: &Path) -> io::Result<Option<Head>> {
-    let Some(path) = rotated_files(dir)?.pop() else { return Ok(None) };
+    let Some(path) = rotated_files(dir)?.pop() else {
+        return Ok(None);
+    };
     let end = read_end(&mut File::open(path)?)?;
-    Ok(end.last_line.and_then(|line| Some(chain::read(&line).ok()?.0)))
+    Ok(end
+        .last_line
+        .and_then(|line| Some(chain::read(&line).ok()?.0)))
 }
 
 #[cfg(test)]
@@ -307,7 +350,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = Writer::open(dir.path(), 2_000, Arc::default()).unwrap();
         for number in 0..50 {
-            writer.append(&[Entry::new(Kind::Call).detail("number", number)]).unwrap();
+            writer
+                .append(&[Entry::new(Kind::Call).detail("number", number)])
+                .unwrap();
         }
         let report = verify(dir.path(), None).unwrap();
         assert!(report.files > 3, "{report:?}");
@@ -318,12 +363,35 @@ mod tests {
     #[test]
     fn a_process_that_died_while_rotating_goes_on_with_the_same_chain() {
         let dir = tempfile::tempdir().unwrap();
-        let head = Writer::open(dir.path(), MAX_FILE_BYTES, Arc::default()).unwrap().head;
+        let head = Writer::open(dir.path(), MAX_FILE_BYTES, Arc::default())
+            .unwrap()
+            .head;
         let aside = dir.path().join(rotated_name(head.seq));
         std::fs::rename(dir.path().join(CURRENT), aside).unwrap();
         let writer = Writer::open(dir.path(), MAX_FILE_BYTES, Arc::default()).unwrap();
         assert_eq!(writer.head.seq, head.seq + 1);
         assert_eq!(verify(dir.path(), None).unwrap().head, writer.head);
+    }
+
+    #[test]
+    fn a_disk_that_was_full_refuses_lines_and_the_chain_goes_on_when_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CURRENT);
+        let mut writer = Writer::open(dir.path(), MAX_FILE_BYTES, Arc::default()).unwrap();
+        let head = writer.head;
+        let good = std::mem::replace(
+            &mut writer.file,
+            OpenOptions::new().write(true).open("/dev/full").unwrap(),
+        );
+        let error = writer.append(&[Entry::new(Kind::Call)]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!((writer.head, writer.torn), (head, true));
+        // As a real disk would have it: some of the line got through.
+        writer.file = good;
+        writer.file.write_all(b"{\"hash\":\"half").unwrap();
+        writer.append(&[Entry::new(Kind::Call)]).unwrap();
+        assert_eq!(verify(dir.path(), None).unwrap().head, writer.head);
+        assert!(!std::fs::read_to_string(path).unwrap().contains("half"));
     }
 
     #[test]

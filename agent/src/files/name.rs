@@ -14,7 +14,9 @@ pub fn is_clean(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME
         && !name.starts_with('.')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
 /// A clean name that resembles the given one: its last path component with everything else replaced.
@@ -33,13 +35,19 @@ pub fn sanitise(name: &str) -> String {
     }
     let clean = clean.trim_start_matches(['.', '_']).trim_end_matches('_');
     let clean = shorten(clean, MAX_NAME);
-    if clean.is_empty() { FALLBACK.to_owned() } else { clean }
+    if clean.is_empty() {
+        FALLBACK.to_owned()
+    } else {
+        clean
+    }
 }
 
 /// The name with a suffix before its extension, still clean.
 pub(super) fn with_suffix(name: &str, suffix: &str) -> String {
     let (stem, extension) = split(name);
-    let stem = &stem[..stem.len().min(MAX_NAME - extension.len() - suffix.len() - 1)];
+    let stem = &stem[..stem
+        .len()
+        .min(MAX_NAME - extension.len() - suffix.len() - 1)];
     format!("{stem}-{suffix}{extension}")
 }
 

@@ -136,7 +136,10 @@ impl CallerContext {
         });
         if let Ok(principal) = context.principal(false) {
             let line = principal.entry(Kind::Admitted).decision(Decision::Allowed);
-            context.state.audit.note(line.detail("role", principal.role.as_str()));
+            context
+                .state
+                .audit
+                .note(line.detail("role", principal.role.as_str()));
             let seen = seen(&principal);
             if let Err(error) = context.state.store.device_seen(seen).await {
                 tracing::error!(%error, "an admitted device could not be remembered");
@@ -150,9 +153,9 @@ impl CallerContext {
         let certificate = self.caller.authorize()?;
         let path = self.caller.path();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = known.as_ref().filter(|(full, _)| {
-            Arc::ptr_eq(&full.certificate, &certificate) && full.path == path
-        });
+        let current = known
+            .as_ref()
+            .filter(|(full, _)| Arc::ptr_eq(&full.certificate, &certificate) && full.path == path);
         let (full, narrow) = match current {
             Some(pair) => pair.clone(),
             None => {
@@ -166,7 +169,9 @@ impl CallerContext {
 
     /// Whether the principal has what is needed, on a fresh enough log.
     pub(super) fn check(&self, principal: &Principal, need: Need) -> Result<(), ApiError> {
-        let Need::Scope(scope) = need else { return Ok(()) };
+        let Need::Scope(scope) = need else {
+            return Ok(());
+        };
         if !principal.scopes.contains(scope) {
             return Err(ApiError::missing_scope(scope, principal.capped));
         }
@@ -181,7 +186,9 @@ impl CallerContext {
 impl Drop for CallerContext {
     fn drop(&mut self) {
         let line = Entry::new(Kind::Ended).device(self.caller.node_id());
-        self.state.audit.note(line.detail("reads", self.reads.load(Ordering::Relaxed)));
+        self.state
+            .audit
+            .note(line.detail("reads", self.reads.load(Ordering::Relaxed)));
     }
 }
 
@@ -217,13 +224,23 @@ async fn pass(state: &Arc<AgentState>, request: &mut Request<Body>) -> Result<()
             "",
         ));
     };
+    // Its connections are being closed; a request that was on its way ends here.
+    if state.denied.contains(&context.caller.node_id()) {
+        state.audit.count_refusal("forbidden");
+        return Err(ApiError::denied_here());
+    }
     let capped = is_capped(request.headers());
     let principal = context.principal(capped).map_err(|error| {
         state.audit.count_refusal(error.code().as_str());
         ApiError::unauthorized(&error)
     })?;
-    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let route = path.as_deref().and_then(|path| routes::find(request.method(), path));
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
+    let route = path
+        .as_deref()
+        .and_then(|path| routes::find(request.method(), path));
     let now = Instant::now();
     match route.map_or(Class::Read, |route| route.class) {
         Class::Read => {
@@ -241,7 +258,12 @@ async fn pass(state: &Arc<AgentState>, request: &mut Request<Body>) -> Result<()
                 "",
             )),
             Some(_) => {
-                let error = ApiError::new(StatusCode::FORBIDDEN, "forbidden", "nobody may call this", "");
+                let error = ApiError::new(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    "nobody may call this",
+                    "",
+                );
                 Err(refuse(state, &principal, request, "", error))
             }
             None => Err(ApiError::not_found()),
@@ -288,7 +310,10 @@ fn cap(scopes: &Scopes) -> Scopes {
     let client = effective_rights(Role::Client, scopes);
     let kept = client.iter().filter(|scope| {
         !NOT_WHEN_CAPPED.iter().any(|out| {
-            scope == out || scope.strip_prefix(out).is_some_and(|rest| rest.starts_with('.'))
+            scope == out
+                || scope
+                    .strip_prefix(out)
+                    .is_some_and(|rest| rest.starts_with('.'))
         })
     });
     // Scopes that were valid stay valid; no scope at all is the safe reading of anything else.
@@ -326,7 +351,13 @@ mod tests {
         };
         assert!(!is_capped(&headers(&[])));
         assert!(!is_capped(&headers(&["token"])));
-        for values in [&["capped"][..], &["token", "capped"], &["token", "token"], &[""], &["Token"]] {
+        for values in [
+            &["capped"][..],
+            &["token", "capped"],
+            &["token", "token"],
+            &[""],
+            &["Token"],
+        ] {
             assert!(is_capped(&headers(values)), "{values:?}");
         }
     }
@@ -337,7 +368,10 @@ mod tests {
         for scope in ["chat", "status.read", "files", "audit.read"] {
             assert!(capped.contains(scope), "{scope}");
         }
-        for scope in NOT_WHEN_CAPPED.iter().chain(&["models", "mcp", "exec.approve.x", "*"]) {
+        for scope in NOT_WHEN_CAPPED
+            .iter()
+            .chain(&["models", "mcp", "exec.approve.x", "*"])
+        {
             assert!(!capped.contains(scope), "{scope}");
         }
     }

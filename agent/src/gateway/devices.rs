@@ -67,7 +67,13 @@ pub(super) async fn list(
             node_id: row.seen.node_id.to_string(),
             user: row.seen.handle,
             role: row.seen.role,
-            scopes: row.seen.scopes.split(',').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+            scopes: row
+                .seen
+                .scopes
+                .split(',')
+                .filter(|s| !s.is_empty())
+                .map(str::to_owned)
+                .collect(),
             revoked: row.revoked,
             path: row.seen.path,
             expires_at: row.seen.expires_at,
@@ -75,5 +81,8 @@ pub(super) async fn list(
             last_seen: row.last_seen,
         })
         .collect();
-    Ok(Json(Devices { devices, next_cursor }))
+    Ok(Json(Devices {
+        devices,
+        next_cursor,
+    }))
 }

@@ -51,7 +51,10 @@ pub(super) async fn blob(Query(length): Query<Length>) -> Result<Response<Body>,
         let message = format!("a blob has at most {MAX_BLOB} bytes");
         return Err(ApiError::bad_request("too_large", message));
     }
-    let mut response = Response::new(Body::new(Pattern { left: length.bytes, at: 0 }));
+    let mut response = Response::new(Body::new(Pattern {
+        left: length.bytes,
+        at: 0,
+    }));
     let octets = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(CONTENT_TYPE, octets);
     Ok(response)

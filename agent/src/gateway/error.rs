@@ -62,7 +62,12 @@ impl ApiError {
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here for you", "")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is nothing here for you",
+            "",
+        )
     }
 
     pub(super) fn internal() -> Self {
@@ -81,7 +86,12 @@ impl ApiError {
             "revoked" => "this device was revoked; enrol it anew with a fresh key",
             _ => "",
         };
-        Self::new(StatusCode::UNAUTHORIZED, error.code().as_str(), error.to_string(), hint)
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            error.code().as_str(),
+            error.to_string(),
+            hint,
+        )
     }
 
     pub(super) fn missing_scope(scope: &str, capped: bool) -> Self {
@@ -92,6 +102,15 @@ impl ApiError {
         };
         let message = format!("this needs the scope {scope}, which this device does not have");
         Self::new(StatusCode::FORBIDDEN, "forbidden", message, hint)
+    }
+
+    pub(super) fn denied_here() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "this agent's host denies the device",
+            "ask the owner of the agent's host",
+        )
     }
 
     pub(super) fn stale_policy() -> Self {
@@ -117,14 +136,25 @@ impl From<RateLimited> for ApiError {
     fn from(limited: RateLimited) -> Self {
         let status = StatusCode::TOO_MANY_REQUESTS;
         let message = format!("this device sends too many {}", limited.what);
-        let error = Self::new(status, "rate_limited", message, "wait as long as retry-after says");
-        Self { retry_after: Some(limited.retry_after), ..error }
+        let error = Self::new(
+            status,
+            "rate_limited",
+            message,
+            "wait as long as retry-after says",
+        );
+        Self {
+            retry_after: Some(limited.retry_after),
+            ..error
+        }
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "the database failed a request");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the database failed a request"
+        );
         Self::internal()
     }
 }
@@ -141,9 +171,12 @@ impl From<SessionError> for ApiError {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", text, hint)
             }
             SessionError::Store(error) => error.into(),
-            SessionError::Closed => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", text, "try again soon")
-            }
+            SessionError::Closed => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                text,
+                "try again soon",
+            ),
         }
     }
 }
@@ -159,7 +192,12 @@ impl From<FileError> for ApiError {
             }
             FileError::QuotaBytes { .. } | FileError::QuotaFiles { .. } => {
                 let hint = "remove files on the agent, or raise the limit in its config";
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded", text, hint)
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "quota_exceeded",
+                    text,
+                    hint,
+                )
             }
             FileError::BrokenOff => Self::bad_request("upload_broken_off", text),
             FileError::Cancelled => {
@@ -198,11 +236,18 @@ impl RequestIds {
         let mut bytes = [0; 4];
         // Ids are names, not secrets: without randomness they are only less unique.
         let _ = getrandom::fill(&mut bytes);
-        Self { prefix: HEXLOWER.encode(&bytes), counter: AtomicU64::new(1) }
+        Self {
+            prefix: HEXLOWER.encode(&bytes),
+            counter: AtomicU64::new(1),
+        }
     }
 
     pub(super) fn next(&self) -> String {
-        format!("{}-{}", self.prefix, self.counter.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{}-{}",
+            self.prefix,
+            self.counter.fetch_add(1, Ordering::Relaxed)
+        )
     }
 }
 
@@ -219,8 +264,12 @@ pub(super) fn finish(mut response: Response<Body>, request_id: &str) -> Response
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-    headers.entry(CONTENT_SECURITY_POLICY).or_insert(DEFAULT_POLICY);
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(DEFAULT_POLICY);
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -231,16 +280,23 @@ fn foreign_error(response: &Response<Body>) -> Option<ApiError> {
         return None;
     }
     let (code, message) = match status {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            ("method_not_allowed", "this address does not take this method")
-        }
+        StatusCode::METHOD_NOT_ALLOWED => (
+            "method_not_allowed",
+            "this address does not take this method",
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the request is too large"),
-        StatusCode::UPGRADE_REQUIRED => {
-            ("upgrade_required", "this address speaks WebSocket; ask for an upgrade")
-        }
+        StatusCode::UPGRADE_REQUIRED => (
+            "upgrade_required",
+            "this address speaks WebSocket; ask for an upgrade",
+        ),
         StatusCode::RANGE_NOT_SATISFIABLE => ("bad_range", "the file does not have this range"),
         status if status.is_client_error() => ("bad_request", "the request was not understood"),
-        _ => return Some(ApiError { status, ..ApiError::internal() }),
+        _ => {
+            return Some(ApiError {
+                status,
+                ..ApiError::internal()
+            });
+        }
     };
     Some(ApiError::new(status, code, message, ""))
 }

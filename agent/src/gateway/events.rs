@@ -42,8 +42,12 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Response<Body> {
     let feed = state.feeds.of(principal.user_id);
-    let last = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
-    let cursor = last.and_then(|value| value.parse().ok()).unwrap_or_else(|| feed.last());
+    let last = headers
+        .get(LAST_EVENT_ID)
+        .and_then(|value| value.to_str().ok());
+    let cursor = last
+        .and_then(|value| value.parse().ok())
+        .unwrap_or_else(|| feed.last());
     let follower = Follower {
         moved: feed.subscribe(),
         feed,
@@ -55,7 +59,10 @@ pub(super) async fn get(
     };
     let body = stream::unfold(follower, |mut follower| async move {
         let text = follower.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), follower))
+        Some((
+            Ok::<_, std::convert::Infallible>(Bytes::from(text)),
+            follower,
+        ))
     });
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
@@ -82,7 +89,10 @@ impl Follower {
                 }
                 for event in events {
                     let data = serde_json::to_string(event.as_ref()).unwrap_or_default();
-                    text.push_str(&format!("id: {}\nevent: resource_event\ndata: {data}\n\n", event.number));
+                    text.push_str(&format!(
+                        "id: {}\nevent: resource_event\ndata: {data}\n\n",
+                        event.number
+                    ));
                 }
                 return Some(text);
             }

@@ -13,7 +13,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE,
+    RANGE,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::fs::File;
@@ -41,8 +42,14 @@ pub(super) async fn put(
     let body = request.into_body().into_data_stream();
     let cancel = context.caller.revoked();
     let user = principal.user_id;
-    let stored = state.files.store(user, Target::Exactly(name), body, limit, &cancel).await?;
-    state.feeds.of(user).publish("file", "updated", stored.filename.clone());
+    let stored = state
+        .files
+        .store(user, Target::Exactly(name), body, limit, &cancel)
+        .await?;
+    state
+        .feeds
+        .of(user)
+        .publish("file", "updated", stored.filename.clone());
     Ok(Json(stored))
 }
 
@@ -67,7 +74,10 @@ pub(super) async fn get(
     }
     let mut response = Response::new(Body::from_stream(read(file, to - from)));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
     headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     // A clean name has no character that would need quoting.
@@ -102,7 +112,9 @@ fn wanted(headers: &HeaderMap, length: u64) -> Wanted {
     if headers.contains_key(IF_RANGE) || range.contains(',') {
         return Wanted::All;
     }
-    let Some((from, to)) = range.trim().split_once('-') else { return Wanted::All };
+    let Some((from, to)) = range.trim().split_once('-') else {
+        return Wanted::All;
+    };
     let (from, to) = match (from.parse::<u64>(), to.parse::<u64>()) {
         (Ok(from), Ok(to)) if from <= to => (from, to.saturating_add(1).min(length)),
         (Ok(from), Err(_)) if to.is_empty() => (from, length),
@@ -110,7 +122,11 @@ fn wanted(headers: &HeaderMap, length: u64) -> Wanted {
         (Err(_), Ok(0)) if from.is_empty() => return Wanted::Nothing,
         _ => return Wanted::All,
     };
-    if from < to { Wanted::Part(from, to) } else { Wanted::Nothing }
+    if from < to {
+        Wanted::Part(from, to)
+    } else {
+        Wanted::Nothing
+    }
 }
 
 fn unsatisfiable(length: u64) -> Response<Body> {
@@ -162,7 +178,14 @@ mod tests {
         assert_eq!(ask("bytes=50-5000"), Wanted::Part(50, 100));
         assert_eq!(ask("bytes=100-"), Wanted::Nothing);
         assert_eq!(ask("bytes=-0"), Wanted::Nothing);
-        for ignored in ["bytes=0-1,5-6", "lines=1-2", "bytes=9-1", "bytes=", "bytes=a-b", "bytes=--5"] {
+        for ignored in [
+            "bytes=0-1,5-6",
+            "lines=1-2",
+            "bytes=9-1",
+            "bytes=",
+            "bytes=a-b",
+            "bytes=--5",
+        ] {
             assert_eq!(ask(ignored), Wanted::All, "{ignored}");
         }
     }

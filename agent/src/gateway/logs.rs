@@ -22,8 +22,13 @@ pub(super) async fn get(
     State(state): State<Arc<AgentState>>,
     Query(wanted): Query<Wanted>,
 ) -> ([(http::HeaderName, HeaderValue); 1], String) {
-    let lines = state.audit.recent(wanted.lines.unwrap_or(LINES).clamp(1, RECENT));
+    let lines = state
+        .audit
+        .recent(wanted.lines.unwrap_or(LINES).clamp(1, RECENT));
     // Each line is JSON already.
     let body = format!("{{\"lines\":[{}]}}", lines.join(","));
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
+    (
+        [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+        body,
+    )
 }

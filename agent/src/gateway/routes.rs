@@ -56,6 +56,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/", Admitted, Read),
     route("GET", "/assets/app.js", Admitted, Read),
     route("GET", "/assets/app.css", Admitted, Read),
+    route("GET", "/assets/icon.svg", Admitted, Read),
     route("GET", "/api/health", Admitted, Read),
     route("GET", "/api/whoami", Admitted, Read),
     route("GET", "/api/agent-info", Admitted, Read),
@@ -83,7 +84,12 @@ pub const FRAMES: &[Frame] = &[
 ];
 
 const fn route(method: &'static str, path: &'static str, need: Need, class: Class) -> Route {
-    Route { method, path, need, class }
+    Route {
+        method,
+        path,
+        need,
+        class,
+    }
 }
 
 const fn frame(name: &'static str, need: Need, class: Class) -> Frame {
@@ -92,8 +98,14 @@ const fn frame(name: &'static str, need: Need, class: Class) -> Frame {
 
 /// The line of a method and a path as the router knows it.
 pub(super) fn find(method: &Method, path: &str) -> Option<&'static Route> {
-    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    ROUTES.iter().find(|route| route.method == method && route.path == path)
+    let method = if method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
+    ROUTES
+        .iter()
+        .find(|route| route.method == method && route.path == path)
 }
 
 /// Whether a path has a line under any method.
@@ -114,16 +126,25 @@ mod tests {
 
     #[test]
     fn every_line_is_there_once_and_head_is_get() {
-        let lines: HashSet<_> = ROUTES.iter().map(|route| (route.method, route.path)).collect();
+        let lines: HashSet<_> = ROUTES
+            .iter()
+            .map(|route| (route.method, route.path))
+            .collect();
         assert_eq!(lines.len(), ROUTES.len());
-        assert_eq!(find(&Method::HEAD, "/api/health"), find(&Method::GET, "/api/health"));
+        assert_eq!(
+            find(&Method::HEAD, "/api/health"),
+            find(&Method::GET, "/api/health")
+        );
         assert!(find(&Method::DELETE, "/api/health").is_none());
         assert!(find_frame("audio_chunk_in").is_none());
     }
 
     #[test]
     fn every_scope_in_the_table_is_one_that_certificates_know() {
-        let needs = ROUTES.iter().map(|route| route.need).chain(FRAMES.iter().map(|frame| frame.need));
+        let needs = ROUTES
+            .iter()
+            .map(|route| route.need)
+            .chain(FRAMES.iter().map(|frame| frame.need));
         for need in needs {
             if let Need::Scope(scope) = need {
                 assert!(homing_certs::KNOWN_SCOPES.contains(&scope), "{scope}");

@@ -45,9 +45,13 @@ pub(super) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<List>, ApiError> {
     let limit = paging.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-    let rows = state.sessions.list(principal.user_id, paging.cursor, limit).await?;
-    let next_cursor =
-        (rows.len() == limit).then(|| rows.last().map(|(row, _)| row.id.clone())).flatten();
+    let rows = state
+        .sessions
+        .list(principal.user_id, paging.cursor, limit)
+        .await?;
+    let next_cursor = (rows.len() == limit)
+        .then(|| rows.last().map(|(row, _)| row.id.clone()))
+        .flatten();
     let sessions = rows
         .into_iter()
         .map(|(row, running)| Session {
@@ -59,7 +63,10 @@ pub(super) async fn list(
             running,
         })
         .collect();
-    Ok(Json(List { sessions, next_cursor }))
+    Ok(Json(List {
+        sessions,
+        next_cursor,
+    }))
 }
 
 pub(super) async fn clear(

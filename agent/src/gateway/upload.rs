@@ -37,26 +37,49 @@ pub(super) async fn post(
     let user = principal.user_id;
     let stored = if is_form(request.headers()) {
         refuse_announced(request.headers(), limit, FORM_OVERHEAD)?;
-        let mut form = Multipart::from_request(request, &()).await.map_err(|_| bad_form())?;
+        let mut form = Multipart::from_request(request, &())
+            .await
+            .map_err(|_| bad_form())?;
         loop {
-            let part = form.next_field().await.map_err(|_| bad_form())?.ok_or_else(bad_form)?;
-            let Some(name) = part.file_name().map(str::to_owned) else { continue };
+            let part = form
+                .next_field()
+                .await
+                .map_err(|_| bad_form())?
+                .ok_or_else(bad_form)?;
+            let Some(name) = part.file_name().map(str::to_owned) else {
+                continue;
+            };
             let target = Target::Fresh(naming.filename.unwrap_or(name));
-            break state.files.store(user, target, pin!(part), limit, &cancel).await?;
+            break state
+                .files
+                .store(user, target, pin!(part), limit, &cancel)
+                .await?;
         }
     } else {
         refuse_announced(request.headers(), limit, 0)?;
         let target = Target::Fresh(naming.filename.unwrap_or_default());
         let body = request.into_body().into_data_stream();
-        state.files.store(user, target, body, limit, &cancel).await?
+        state
+            .files
+            .store(user, target, body, limit, &cancel)
+            .await?
     };
-    state.feeds.of(user).publish("file", "created", stored.filename.clone());
+    state
+        .feeds
+        .of(user)
+        .publish("file", "created", stored.filename.clone());
     Ok(Json(stored))
 }
 
 /// Refuses a body by its announced length, before anything of it is read.
-pub(super) fn refuse_announced(headers: &HeaderMap, limit: u64, extra: u64) -> Result<(), ApiError> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+pub(super) fn refuse_announced(
+    headers: &HeaderMap,
+    limit: u64,
+    extra: u64,
+) -> Result<(), ApiError> {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
     let length = length.and_then(|value| value.parse::<u64>().ok());
     match length {
         Some(length) if length > limit.saturating_add(extra) => {
@@ -67,10 +90,16 @@ pub(super) fn refuse_announced(headers: &HeaderMap, limit: u64, extra: u64) -> R
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     kind.to_ascii_lowercase().starts_with("multipart/form-data")
 }
 
 fn bad_form() -> ApiError {
-    ApiError::bad_request("bad_form", "the form has no part with a file, or is not well-formed")
+    ApiError::bad_request(
+        "bad_form",
+        "the form has no part with a file, or is not well-formed",
+    )
 }

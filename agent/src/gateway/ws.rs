@@ -26,6 +26,11 @@ use crate::state::AgentState;
 
 /// Largest message from a client, in bytes.
 const MAX_FRAME: usize = 1 << 20;
+/// Where the WebSocket layer itself gives up. Above [`MAX_FRAME`], so that a message that is a little
+/// too large is read to its end and answered with a proper close.
+const HARD_LIMIT: usize = 2 * MAX_FRAME;
+/// Bytes read at once. Frames of people are short, and every open socket holds this much.
+const READ_BUFFER: usize = 8 << 10;
 /// Bytes collected before they are written; a burst of deltas becomes one write.
 const WRITE_BUFFER: usize = 16 << 10;
 /// Bytes that may wait in the socket's buffer: the largest frame that we send, twice.
@@ -36,6 +41,10 @@ const REPLIES: usize = 64;
 const FLUSH: Duration = Duration::from_millis(100);
 /// How long the client may take to answer a close that is not a revocation.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// What a client may offer as `Sec-WebSocket-Protocol`. A browser that carries the local proxy's token
+/// there has to: it takes no connection on which none of its offers was selected.
+pub const SUBPROTOCOL: &str = "homing.v1";
 
 /// Close codes of `/ws`.
 pub mod close_code {
@@ -76,11 +85,17 @@ pub(super) async fn get(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let capped = principal.capped || is_capped(&headers);
-    let socket = Socket { state: state.clone(), context, capped };
+    let socket = Socket {
+        state: state.clone(),
+        context,
+        capped,
+    };
     let token = state.tasks.token();
     upgrade
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
+        .protocols([SUBPROTOCOL])
+        .max_message_size(HARD_LIMIT)
+        .max_frame_size(HARD_LIMIT)
+        .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .on_upgrade(move |websocket| async move {
@@ -107,7 +122,10 @@ impl Socket {
             Ending::Dead => (close_code::POLICY, "silent".to_owned()),
             Ending::Close(code, reason) => (code, reason),
         };
-        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let frame = Message::Close(Some(CloseFrame {
+            code,
+            reason: reason.into(),
+        }));
         let sent = tokio::time::timeout(FLUSH, sink.send(frame)).await;
         if !matches!(sent, Ok(Ok(()))) || code == close_code::REVOKED {
             // A revoked device gets no more than the flush; its connection is being cut anyway.
@@ -117,7 +135,14 @@ impl Socket {
         }
         // Dropping the stream at once could overtake the close frame; the client's answer shows that
         // it arrived.
-        let answer = async { while let Some(Ok(_)) = stream.next().await {} };
+        let answer = async {
+            while let Some(Ok(_)) = stream.next().await {}
+            if code == close_code::TOO_LARGE {
+                // The layer reads no more after a message above its limit, so there is no answer to
+                // wait for, only time for the frame to arrive.
+                std::future::pending::<()>().await;
+            }
+        };
         let _ = tokio::time::timeout(CLOSE_WAIT, answer).await;
     }
 
@@ -125,7 +150,11 @@ impl Socket {
     fn principal(&self) -> Result<Arc<Principal>, Ending> {
         self.context.principal(self.capped).map_err(|error| {
             let code = error.code().as_str();
-            let close = if code == "revoked" { close_code::REVOKED } else { close_code::POLICY };
+            let close = if code == "revoked" {
+                close_code::REVOKED
+            } else {
+                close_code::POLICY
+            };
             Ending::Close(close, code.to_owned())
         })
     }

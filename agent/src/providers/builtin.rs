@@ -42,14 +42,37 @@ enum Topic {
 
 /// Words that name a topic; the first topic found wins, so that "status of the disk" is the disk.
 const TOPICS: &[(Topic, &[&str])] = &[
-    (Topic::Devices, &["device", "devices", "phone", "phones", "connected", "online"]),
-    (Topic::WhoAmI, &["whoami", "who am i", "my name", "my rights", "my scopes"]),
+    (
+        Topic::Devices,
+        &[
+            "device",
+            "devices",
+            "phone",
+            "phones",
+            "connected",
+            "online",
+        ],
+    ),
+    (
+        Topic::WhoAmI,
+        &["whoami", "who am i", "my name", "my rights", "my scopes"],
+    ),
     (Topic::Cpu, &["cpu", "processor", "cores"]),
     (Topic::Memory, &["memory", "ram", "swap"]),
     (Topic::Disk, &["disk", "disks", "storage", "space"]),
     (Topic::Load, &["load"]),
     (Topic::Uptime, &["uptime", "how long"]),
-    (Topic::Help, &["help", "what can you do", "model", "models", "provider", "providers"]),
+    (
+        Topic::Help,
+        &[
+            "help",
+            "what can you do",
+            "model",
+            "models",
+            "provider",
+            "providers",
+        ],
+    ),
     (Topic::Status, &["status", "how are you", "health", "state"]),
 ];
 
@@ -112,19 +135,35 @@ fn answer(request: &ModelRequest) -> Vec<ModelEvent> {
     }
     let written = events.len() as u64;
     let read = question.split_whitespace().count() as u64;
-    events.push(ModelEvent::Finished { input_tokens: read, output_tokens: written });
+    events.push(ModelEvent::Finished {
+        input_tokens: read,
+        output_tokens: written,
+    });
     events
 }
 
 fn topic_of(question: &str) -> Option<Topic> {
     let plain: String = question
         .chars()
-        .map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' })
+        .map(|c| {
+            if c.is_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                ' '
+            }
+        })
         .collect();
-    let plain = format!(" {} ", plain.split_whitespace().collect::<Vec<_>>().join(" "));
+    let plain = format!(
+        " {} ",
+        plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    );
     TOPICS
         .iter()
-        .find(|(_, names)| names.iter().any(|name| plain.contains(&format!(" {name} "))))
+        .find(|(_, names)| {
+            names
+                .iter()
+                .any(|name| plain.contains(&format!(" {name} ")))
+        })
         .map(|(topic, _)| *topic)
 }
 
@@ -141,7 +180,10 @@ fn tools_of(topic: Topic) -> &'static [&'static str] {
 fn say(topic: Option<Topic>, outcomes: &[&ToolOutcome]) -> String {
     let mut refusals = VecDeque::new();
     let result = |name: &str| {
-        outcomes.iter().find(|outcome| outcome.name == name).and_then(|outcome| outcome.result.as_ref().ok())
+        outcomes
+            .iter()
+            .find(|outcome| outcome.name == name)
+            .and_then(|outcome| outcome.result.as_ref().ok())
     };
     for outcome in outcomes {
         if let Err(reason) = &outcome.result {
@@ -161,7 +203,15 @@ fn say(topic: Option<Topic>, outcomes: &[&ToolOutcome]) -> String {
         Some(Topic::Devices) => result("devices").map(devices).into_iter().collect(),
         Some(Topic::Status) => {
             let mut all: Vec<String> = system
-                .map(|system| vec![host(system), cpu(system), memory(system), disk(system), uptime(system)])
+                .map(|system| {
+                    vec![
+                        host(system),
+                        cpu(system),
+                        memory(system),
+                        disk(system),
+                        uptime(system),
+                    ]
+                })
                 .unwrap_or_default();
             all.extend(result("devices").map(devices));
             all
@@ -185,20 +235,37 @@ fn gigabytes(bytes: f64) -> f64 {
 }
 
 fn host(system: &Value) -> String {
-    format!("This is {}.", system["host"].as_str().unwrap_or("an unnamed machine"))
+    format!(
+        "This is {}.",
+        system["host"].as_str().unwrap_or("an unnamed machine")
+    )
 }
 
 fn cpu(system: &Value) -> String {
-    format!("CPU: {:.0} % of {} cores.", number(system, "cpu_percent"), number(system, "cores"))
+    format!(
+        "CPU: {:.0} % of {} cores.",
+        number(system, "cpu_percent"),
+        number(system, "cores")
+    )
 }
 
 fn memory(system: &Value) -> String {
-    let (used, total) = (number(system, "memory_used"), number(system, "memory_total"));
-    format!("Memory: {:.1} of {:.1} GB in use.", gigabytes(used), gigabytes(total))
+    let (used, total) = (
+        number(system, "memory_used"),
+        number(system, "memory_total"),
+    );
+    format!(
+        "Memory: {:.1} of {:.1} GB in use.",
+        gigabytes(used),
+        gigabytes(total)
+    )
 }
 
 fn disk(system: &Value) -> String {
-    let disks = system["disks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let disks = system["disks"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if disks.is_empty() {
         return "Disk: none is visible from here.".to_owned();
     }
@@ -207,7 +274,11 @@ fn disk(system: &Value) -> String {
         .map(|disk| {
             let mount = disk["mount"].as_str().unwrap_or("?");
             let (free, total) = (number(disk, "available"), number(disk, "total"));
-            format!("{mount} has {:.1} of {:.1} GB free", gigabytes(free), gigabytes(total))
+            format!(
+                "{mount} has {:.1} of {:.1} GB free",
+                gigabytes(free),
+                gigabytes(total)
+            )
         })
         .collect();
     format!("Disk: {}.", list.join(", "))
@@ -215,7 +286,12 @@ fn disk(system: &Value) -> String {
 
 fn load(system: &Value) -> String {
     let load = |at: usize| system["load"][at].as_f64().unwrap_or(0.0);
-    format!("Load: {:.2}, {:.2}, {:.2} over 1, 5 and 15 minutes.", load(0), load(1), load(2))
+    format!(
+        "Load: {:.2}, {:.2}, {:.2} over 1, 5 and 15 minutes.",
+        load(0),
+        load(1),
+        load(2)
+    )
 }
 
 fn uptime(system: &Value) -> String {
@@ -226,7 +302,10 @@ fn uptime(system: &Value) -> String {
 
 fn who(whoami: &Value) -> String {
     let text = |name: &str| whoami[name].as_str().unwrap_or("?").to_owned();
-    let scopes = whoami["scopes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let scopes = whoami["scopes"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let scopes: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
     format!(
         "You are {} on the device {}. Role: {}. Scopes: {}. Path: {}.",
@@ -239,7 +318,10 @@ fn who(whoami: &Value) -> String {
 }
 
 fn devices(devices: &Value) -> String {
-    let list = devices["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let list = devices["devices"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let named: Vec<String> = list
         .iter()
         .map(|device| {
@@ -249,7 +331,11 @@ fn devices(devices: &Value) -> String {
                 (_, Some(true)) => "online",
                 _ => "offline",
             };
-            format!("{} ({}, {state})", id.get(..10).unwrap_or(id), device["role"].as_str().unwrap_or("?"))
+            format!(
+                "{} ({}, {state})",
+                id.get(..10).unwrap_or(id),
+                device["role"].as_str().unwrap_or("?")
+            )
         })
         .collect();
     match named.len() {
@@ -263,7 +349,10 @@ mod tests {
     use super::*;
 
     fn ask(text: &str) -> Vec<ModelEvent> {
-        answer(&ModelRequest { said: vec![Said::User(text.into())], tools: vec![] })
+        answer(&ModelRequest {
+            said: vec![Said::User(text.into())],
+            tools: vec![],
+        })
     }
 
     fn text_of(events: &[ModelEvent]) -> String {
@@ -306,9 +395,16 @@ mod tests {
         let events = ask("how much memory");
         assert!(matches!(&events[0], ModelEvent::Call(call) if call.name == "system"));
         let result = Ok(json!({"memory_used": 2e9, "memory_total": 8e9}));
-        let outcome = ToolOutcome { id: "call-system".into(), name: "system".into(), result };
+        let outcome = ToolOutcome {
+            id: "call-system".into(),
+            name: "system".into(),
+            result,
+        };
         let said = vec![Said::User("how much memory".into()), Said::Tool(outcome)];
-        let text = text_of(&answer(&ModelRequest { said, tools: vec![] }));
+        let text = text_of(&answer(&ModelRequest {
+            said,
+            tools: vec![],
+        }));
         assert_eq!(text, "Memory: 2.0 of 8.0 GB in use.");
     }
 
@@ -320,7 +416,13 @@ mod tests {
             result: Err("the scope status.read is missing".into()),
         };
         let said = vec![Said::User("cpu".into()), Said::Tool(outcome)];
-        let text = text_of(&answer(&ModelRequest { said, tools: vec![] }));
-        assert_eq!(text, "I could not ask system: the scope status.read is missing.");
+        let text = text_of(&answer(&ModelRequest {
+            said,
+            tools: vec![],
+        }));
+        assert_eq!(
+            text,
+            "I could not ask system: the scope status.read is missing."
+        );
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use homing_certs::NodeId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::queue::{Run, RunQueue};
+use super::run::Finished;
 use super::{
     Active, Activity, Inner, Message, Said, SessionError, SessionEvent, SessionKey, Speaker, run,
 };
@@ -51,7 +52,7 @@ pub struct SessionsActor {
     commands: mpsc::Receiver<Command>,
     queue: RunQueue,
     turns: HashMap<i64, PendingTurn>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Option<Finished>>,
     running: HashMap<Id, i64>,
 }
 
@@ -78,17 +79,19 @@ impl SessionsActor {
                     None => break,
                 },
                 Some(ended) = self.tasks.join_next_with_id() => {
-                    let (id, failed) = match ended {
-                        Ok((id, ())) => (id, false),
-                        Err(error) => (error.id(), true),
-                    };
-                    self.ended(id, failed).await;
+                    for run in self.ended(ended).await {
+                        self.start(run);
+                    }
                 }
             }
         }
         self.commands.close();
         self.inner.cancel("shutdown", |_| true);
-        let drain = async { while self.tasks.join_next().await.is_some() {} };
+        let drain = async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                self.ended(ended).await;
+            }
+        };
         if tokio::time::timeout(DRAIN, drain).await.is_err() {
             tracing::warn!("some turns did not end in time and were dropped");
         }
@@ -96,7 +99,12 @@ impl SessionsActor {
 
     async fn handle(&mut self, command: Command) {
         match command {
-            Command::Say { key, speaker, message, reply } => {
+            Command::Say {
+                key,
+                speaker,
+                message,
+                reply,
+            } => {
                 // Whoever asked may have gone; the turn runs nevertheless.
                 let _ = reply.send(self.say(key, speaker, message).await);
             }
@@ -108,7 +116,10 @@ impl SessionsActor {
             }
             Command::Activity { key, reply } => {
                 let running = self.queue.running_in(&key);
-                let _ = reply.send(Activity { running, waiting: self.queue.waiting_in(&key) });
+                let _ = reply.send(Activity {
+                    running,
+                    waiting: self.queue.waiting_in(&key),
+                });
             }
             Command::Resume { turn, allowed } => self.resume(turn, allowed).await,
         }
@@ -156,11 +167,24 @@ impl SessionsActor {
             starts: turn.running,
             events,
         };
-        let accepted = self.inner.store.accept_message(new, move |events| log.publish(events)).await?;
-        let Accepted::New { turn_id, .. } = accepted else { return Ok(Said::Duplicate) };
-        self.inner.feeds.of(key.user).publish("session", "updated", key.session);
+        let accepted = self
+            .inner
+            .store
+            .accept_message(new, move |events| log.publish(events))
+            .await?;
+        let Accepted::New { turn_id, .. } = accepted else {
+            return Ok(Said::Duplicate);
+        };
+        self.inner
+            .feeds
+            .of(key.user)
+            .publish("session", "updated", key.session);
         self.add(PendingTurn { turn_id, ..turn });
-        Ok(if position == 0 { Said::Started } else { Said::Queued(position) })
+        Ok(if position == 0 {
+            Said::Started
+        } else {
+            Said::Queued(position)
+        })
     }
 
     async fn resume(&mut self, turn: PendingTurn, allowed: bool) {
@@ -173,8 +197,15 @@ impl SessionsActor {
     }
 
     fn add(&mut self, turn: PendingTurn) {
-        let key = SessionKey { user: turn.user, session: turn.session.clone() };
-        let run = Run { turn_id: turn.turn_id, device: turn.device, key };
+        let key = SessionKey {
+            user: turn.user,
+            session: turn.session.clone(),
+        };
+        let run = Run {
+            turn_id: turn.turn_id,
+            device: turn.device,
+            key,
+        };
         self.turns.insert(turn.turn_id, turn);
         if self.queue.push(run.clone()) {
             self.start(run);
@@ -182,7 +213,9 @@ impl SessionsActor {
     }
 
     fn start(&mut self, run: Run) {
-        let Some(turn) = self.turns.get(&run.turn_id).cloned() else { return };
+        let Some(turn) = self.turns.get(&run.turn_id).cloned() else {
+            return;
+        };
         let active = Active {
             key: run.key,
             device: run.device,
@@ -190,20 +223,55 @@ impl SessionsActor {
             why: Arc::new(OnceLock::new()),
         };
         self.inner.active().insert(run.turn_id, active.clone());
-        let handle = self.tasks.spawn(run::run_turn(self.inner.clone(), turn, active));
+        let handle = self
+            .tasks
+            .spawn(run::run_turn(self.inner.clone(), turn, active));
         self.running.insert(handle.id(), run.turn_id);
     }
 
-    async fn ended(&mut self, id: Id, panicked: bool) {
-        let Some(turn_id) = self.running.remove(&id) else { return };
+    /// Frees the place of a turn, then stores its end: whoever sees the end finds the place free.
+    /// Gives the turns that may start now.
+    async fn ended(&mut self, ended: Result<(Id, Option<Finished>), JoinError>) -> Vec<Run> {
+        let (id, outcome) = match ended {
+            Ok((id, outcome)) => (id, Ok(outcome)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some(turn_id) = self.running.remove(&id) else {
+            return vec![];
+        };
         self.inner.active().remove(&turn_id);
         let turn = self.turns.remove(&turn_id);
-        if panicked && let Some(turn) = turn {
-            tracing::error!(turn_id, "a turn panicked");
-            self.close(turn, "failed").await;
+        self.remove_cut_devices().await;
+        let next = self.queue.finished(turn_id);
+        match outcome {
+            Ok(Some(finished)) => {
+                if let Err(error) = run::finish_turn(&self.inner, finished).await {
+                    tracing::error!(%error, turn_id, "the end of a turn could not be stored");
+                }
+            }
+            Ok(None) => {
+                if let Some(turn) = turn {
+                    self.close(turn, "failed").await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, turn_id, "a turn panicked");
+                if let Some(turn) = turn {
+                    self.close(turn, "failed").await;
+                }
+            }
         }
-        for run in self.queue.finished(turn_id) {
-            self.start(run);
+        next
+    }
+
+    /// The end of a turn must not start one of a device that is being cut off.
+    async fn remove_cut_devices(&mut self) {
+        let devices: Vec<NodeId> = self.inner.cutting().keys().copied().collect();
+        for device in devices {
+            let removed = self.remove(|run| run.device == device, "revoked").await;
+            if let Some(count) = self.inner.cutting().get_mut(&device) {
+                *count += removed;
+            }
         }
     }
 

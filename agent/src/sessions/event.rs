@@ -109,13 +109,22 @@ impl SessionEvent {
 
 impl From<ToolCall> for SessionEvent {
     fn from(call: ToolCall) -> Self {
-        Self::ToolCall { id: call.id, name: call.name, arguments: call.arguments }
+        Self::ToolCall {
+            id: call.id,
+            name: call.name,
+            arguments: call.arguments,
+        }
     }
 }
 
 impl From<ToolOutcome> for SessionEvent {
     fn from(outcome: ToolOutcome) -> Self {
         let ok = outcome.result.is_ok();
-        Self::ToolResult { id: outcome.id, name: outcome.name, ok, error: outcome.result.err() }
+        Self::ToolResult {
+            id: outcome.id,
+            name: outcome.name,
+            ok,
+            error: outcome.result.err(),
+        }
     }
 }

@@ -46,8 +46,18 @@ struct Ring {
 
 impl SessionLog {
     pub(super) fn new(key: SessionKey, head: u64, feed: Arc<Feed>, store: Store) -> Self {
-        let ring = Ring { head, before: head, events: VecDeque::new(), bytes: 0 };
-        Self { key, ring: Mutex::new(ring), feed, store }
+        let ring = Ring {
+            head,
+            before: head,
+            events: VecDeque::new(),
+            bytes: 0,
+        };
+        Self {
+            key,
+            ring: Mutex::new(ring),
+            feed,
+            store,
+        }
     }
 
     /// Which session.
@@ -90,7 +100,9 @@ impl SessionLog {
         let SessionKey { user, session } = self.key.clone();
         let log = self.clone();
         let published = move |events: &[LoggedEvent]| log.publish(events);
-        self.store.append_events(user, session, Some(turn_id), bodies, published).await?;
+        self.store
+            .append_events(user, session, Some(turn_id), bodies, published)
+            .await?;
         Ok(())
     }
 
@@ -103,7 +115,9 @@ impl SessionLog {
             ring.events.push_back(Arc::new(event.clone()));
         }
         while ring.events.len() > KEPT_EVENTS || ring.bytes > KEPT_BYTES {
-            let Some(oldest) = ring.events.pop_front() else { break };
+            let Some(oldest) = ring.events.pop_front() else {
+                break;
+            };
             ring.bytes -= oldest.body.len();
             ring.before = oldest.seq;
         }

@@ -37,12 +37,19 @@ impl RunQueue {
         if waiting == 0 && self.free(device, key) {
             return Ok(0);
         }
-        if waiting >= MAX_QUEUED { Err(QueueFull) } else { Ok(waiting + 1) }
+        if waiting >= MAX_QUEUED {
+            Err(QueueFull)
+        } else {
+            Ok(waiting + 1)
+        }
     }
 
     /// Adds a turn. True when it starts at once.
     pub(super) fn push(&mut self, run: Run) -> bool {
-        let waits = self.waiting.get(&run.device).is_some_and(|queue| !queue.is_empty());
+        let waits = self
+            .waiting
+            .get(&run.device)
+            .is_some_and(|queue| !queue.is_empty());
         if !waits && self.free(run.device, &run.key) {
             self.running.insert(run.turn_id, run);
             return true;
@@ -75,11 +82,18 @@ impl RunQueue {
     }
 
     pub(super) fn waiting_in(&self, key: &SessionKey) -> usize {
-        self.waiting.values().flatten().filter(|run| run.key == *key).count()
+        self.waiting
+            .values()
+            .flatten()
+            .filter(|run| run.key == *key)
+            .count()
     }
 
     fn free(&self, device: NodeId, key: &SessionKey) -> bool {
-        !self.running.values().any(|run| run.device == device || run.key == *key)
+        !self
+            .running
+            .values()
+            .any(|run| run.device == device || run.key == *key)
     }
 
     fn start_waiting(&mut self) -> Vec<Run> {
@@ -90,12 +104,17 @@ impl RunQueue {
             .filter_map(|(device, queue)| queue.front().map(|run| (run.turn_id, *device)))
             .collect();
         heads.sort_by_key(|(turn_id, _)| *turn_id);
-        let mut busy: HashSet<SessionKey> = self.running.values().map(|run| run.key.clone()).collect();
+        let mut busy: HashSet<SessionKey> =
+            self.running.values().map(|run| run.key.clone()).collect();
         let mut started = Vec::new();
         for (_, device) in heads {
-            let Some(queue) = self.waiting.get_mut(&device) else { continue };
+            let Some(queue) = self.waiting.get_mut(&device) else {
+                continue;
+            };
             let idle = !self.running.values().any(|run| run.device == device);
-            let startable = queue.front().is_some_and(|run| idle && !busy.contains(&run.key));
+            let startable = queue
+                .front()
+                .is_some_and(|run| idle && !busy.contains(&run.key));
             if startable && let Some(run) = queue.pop_front() {
                 busy.insert(run.key.clone());
                 self.running.insert(run.turn_id, run.clone());
@@ -114,8 +133,15 @@ mod tests {
     use super::*;
 
     fn run(turn_id: i64, device: u8, session: &str) -> Run {
-        let key = SessionKey { user: UserId::from([1; 16]), session: session.to_owned() };
-        Run { turn_id, device: NodeId::from([device; 32]), key }
+        let key = SessionKey {
+            user: UserId::from([1; 16]),
+            session: session.to_owned(),
+        };
+        Run {
+            turn_id,
+            device: NodeId::from([device; 32]),
+            key,
+        }
     }
 
     fn ids(runs: &[Run]) -> Vec<i64> {
@@ -126,7 +152,10 @@ mod tests {
     fn turns_of_a_device_run_one_after_the_other_in_their_order() {
         let mut queue = RunQueue::default();
         assert!(queue.push(run(1, 1, "a")));
-        assert_eq!(queue.position(run(2, 1, "b").device, &run(2, 1, "b").key), Ok(1));
+        assert_eq!(
+            queue.position(run(2, 1, "b").device, &run(2, 1, "b").key),
+            Ok(1)
+        );
         assert!(!queue.push(run(2, 1, "b")));
         assert!(!queue.push(run(3, 1, "c")));
         assert_eq!(ids(&queue.finished(1)), [2]);

@@ -15,14 +15,41 @@ use crate::turn_driver::{self, ShowFailed, Shown, Sink};
 /// Messages of the session that a model sees besides the new one.
 const HISTORY: usize = 40;
 
-pub(super) async fn run_turn(inner: Arc<Inner>, turn: PendingTurn, active: Active) {
+/// The end of a turn, not stored yet: the actor frees the turn's place first, so that whoever sees
+/// the end can start the next one.
+#[derive(Debug)]
+pub(super) struct Finished {
+    turn: PendingTurn,
+    reason: &'static str,
+    answer: Option<String>,
+    events: Vec<SessionEvent>,
+}
+
+/// Runs a turn. `None` when not even its beginning could be stored.
+pub(super) async fn run_turn(
+    inner: Arc<Inner>,
+    turn: PendingTurn,
+    active: Active,
+) -> Option<Finished> {
     let turn_id = turn.turn_id;
-    let outcome = try_run(&inner, turn, &active).await;
-    // Before the actor hears of the end: an interrupt from here on has nothing to stop.
-    inner.active().remove(&turn_id);
-    if let Err(error) = outcome {
-        tracing::error!(%error, turn_id, "a turn could not be stored");
+    match try_run(&inner, turn, &active).await {
+        Ok(finished) => Some(finished),
+        Err(error) => {
+            tracing::error!(%error, turn_id, "a turn could not be begun");
+            None
+        }
     }
+}
+
+/// Stores the end of a turn that ran.
+pub(super) async fn finish_turn(inner: &Inner, finished: Finished) -> Result<(), StoreError> {
+    let Finished {
+        turn,
+        reason,
+        answer,
+        events,
+    } = finished;
+    finish(inner, turn, reason, answer, &events).await
 }
 
 /// Stores the end of a turn that never ran, or that an earlier process ran.
@@ -38,13 +65,22 @@ pub(super) async fn close_turn(
     };
     let mut events = Vec::new();
     if !text.is_empty() {
-        events.push(SessionEvent::Error { text: text.to_owned() });
+        events.push(SessionEvent::Error {
+            text: text.to_owned(),
+        });
     }
-    events.push(SessionEvent::TurnComplete { usage: Usage::default(), reason: reason.to_owned() });
+    events.push(SessionEvent::TurnComplete {
+        usage: Usage::default(),
+        reason: reason.to_owned(),
+    });
     finish(inner, turn, reason, None, &events).await
 }
 
-async fn try_run(inner: &Inner, turn: PendingTurn, active: &Active) -> Result<(), StoreError> {
+async fn try_run(
+    inner: &Inner,
+    turn: PendingTurn,
+    active: &Active,
+) -> Result<Finished, StoreError> {
     let speaker: Speaker = serde_json::from_str(&turn.speaker)
         .map_err(|error| StoreError::Value(format!("speaker of turn {}: {error}", turn.turn_id)))?;
     let speaker = Arc::new(speaker);
@@ -52,11 +88,16 @@ async fn try_run(inner: &Inner, turn: PendingTurn, active: &Active) -> Result<()
         inner.store.start_turn(turn.user, turn.turn_id).await?;
     }
     let log = inner.log(&active.key).await?;
-    let sink = LogSink { log, turn_id: turn.turn_id };
-    sink.append(vec![SessionEvent::Status { text: "running".to_owned() }]).await?;
+    let sink = LogSink {
+        log,
+        turn_id: turn.turn_id,
+    };
+    sink.append(vec![SessionEvent::Status {
+        text: "running".to_owned(),
+    }])
+    .await?;
     let said = context(inner, &turn).await?;
-    let end =
-        turn_driver::drive(&inner.engine, speaker.clone(), said, &sink, &active.cancel).await;
+    let end = turn_driver::drive(&inner.engine, speaker.clone(), said, &sink, &active.cancel).await;
     let reason = reason_of(&end, active);
     let entry = Entry::new(Kind::Turn)
         .by(speaker.node_id, &speaker.handle, &speaker.path)
@@ -66,17 +107,27 @@ async fn try_run(inner: &Inner, turn: PendingTurn, active: &Active) -> Result<()
     inner.audit.note(entry);
     let events = last_events(inner, &end, reason);
     let answer = (!end.text.is_empty()).then_some(end.text);
-    finish(inner, turn, reason, answer, &events).await
+    Ok(Finished {
+        turn,
+        reason,
+        answer,
+        events,
+    })
 }
 
 async fn context(inner: &Inner, turn: &PendingTurn) -> Result<Vec<Said>, StoreError> {
-    let history =
-        inner.store.history(turn.user, turn.session.clone(), turn.turn_id, HISTORY).await?;
+    let history = inner
+        .store
+        .messages_before(turn.user, turn.session.clone(), turn.turn_id, HISTORY)
+        .await?;
     let mut said: Vec<Said> = history
         .into_iter()
         .map(|(role, text)| match role.as_str() {
             "user" => Said::User(text),
-            _ => Said::Assistant { text, calls: vec![] },
+            _ => Said::Assistant {
+                text,
+                calls: vec![],
+            },
         })
         .collect();
     said.push(Said::User(turn.text.clone()));
@@ -102,7 +153,10 @@ fn last_events(inner: &Inner, end: &End, reason: &str) -> Vec<SessionEvent> {
         EndReason::Failed(text) => events.push(SessionEvent::Error { text: text.clone() }),
         EndReason::Interrupted => {}
     }
-    events.push(SessionEvent::TurnComplete { usage: end.usage, reason: reason.to_owned() });
+    events.push(SessionEvent::TurnComplete {
+        usage: end.usage,
+        reason: reason.to_owned(),
+    });
     events
 }
 
@@ -113,11 +167,17 @@ async fn finish(
     answer: Option<String>,
     events: &[SessionEvent],
 ) -> Result<(), StoreError> {
-    let key = SessionKey { user: turn.user, session: turn.session.clone() };
+    let key = SessionKey {
+        user: turn.user,
+        session: turn.session.clone(),
+    };
     let log = inner.log(&key).await?;
     let bodies = events.iter().map(SessionEvent::body).collect();
     let published = move |events: &[_]| log.publish(events);
-    inner.store.finish_turn(turn, state_of(reason), answer, bodies, published).await
+    inner
+        .store
+        .finish_turn(turn, state_of(reason), answer, bodies, published)
+        .await
 }
 
 struct LogSink {
@@ -139,7 +199,9 @@ impl Sink for LogSink {
                 match one {
                     Shown::Text(text) => events.push(SessionEvent::Delta { text }),
                     Shown::Call(call) => {
-                        events.push(SessionEvent::Status { text: format!("tool:{}", call.name) });
+                        events.push(SessionEvent::Status {
+                            text: format!("tool:{}", call.name),
+                        });
                         events.push(call.into());
                     }
                     Shown::Outcome(outcome) => events.push(outcome.into()),

@@ -91,7 +91,9 @@ impl Store {
                  WHERE (?1 IS NULL OR user_id = ?1) AND d.node_id > ?2 ORDER BY d.node_id LIMIT ?3",
             )?;
             let owner = owner.map(|owner| owner.as_bytes().to_vec());
-            let after = after.map(|after| after.as_bytes().to_vec()).unwrap_or_default();
+            let after = after
+                .map(|after| after.as_bytes().to_vec())
+                .unwrap_or_default();
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let rows = statement.query_map(params![owner, after, limit], |row| {
                 Ok(DeviceRow {

@@ -66,13 +66,14 @@ impl Store {
             )?;
             let after = i64::try_from(after).unwrap_or(i64::MAX);
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = statement.query_map(params![user.as_bytes(), session, after, limit], |row| {
-                Ok(LoggedEvent {
-                    seq: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
-                    turn_id: row.get(1)?,
-                    body: row.get(2)?,
-                })
-            })?;
+            let rows =
+                statement.query_map(params![user.as_bytes(), session, after, limit], |row| {
+                    Ok(LoggedEvent {
+                        seq: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
+                        turn_id: row.get(1)?,
+                        body: row.get(2)?,
+                    })
+                })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -94,7 +95,9 @@ impl Store {
                        ON e.user_id = t.user_id AND e.session_id = t.session_id AND e.turn_id = t.id
                      WHERE t.user_id = ?1 AND t.session_id = ?2 AND t.state = 'running'",
                 )?
-                .query_row(params![user.as_bytes(), session], |row| row.get::<_, Option<i64>>(0))
+                .query_row(params![user.as_bytes(), session], |row| {
+                    row.get::<_, Option<i64>>(0)
+                })
                 .optional()?;
             Ok(first.flatten().and_then(|seq| u64::try_from(seq).ok()))
         })
@@ -115,7 +118,10 @@ pub(super) fn append(
             "UPDATE sessions SET next_seq = next_seq + ?3, updated_ms = ?4
              WHERE user_id = ?1 AND id = ?2 RETURNING next_seq - ?3",
         )?
-        .query_row(params![user.as_bytes(), session, count, clock::unix_ms()], |row| row.get(0))?;
+        .query_row(
+            params![user.as_bytes(), session, count, clock::unix_ms()],
+            |row| row.get(0),
+        )?;
     let mut insert = transaction.prepare_cached(
         "INSERT INTO events (user_id, session_id, seq, turn_id, body) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
@@ -130,7 +136,9 @@ pub(super) fn append(
     if last / TRIM_EVERY > first.saturating_sub(1) / TRIM_EVERY && last > MAX_EVENTS_PER_SESSION {
         let oldest = i64::try_from(last - MAX_EVENTS_PER_SESSION).unwrap_or(0);
         transaction
-            .prepare_cached("DELETE FROM events WHERE user_id = ?1 AND session_id = ?2 AND seq <= ?3")?
+            .prepare_cached(
+                "DELETE FROM events WHERE user_id = ?1 AND session_id = ?2 AND seq <= ?3",
+            )?
             .execute(params![user.as_bytes(), session, oldest])?;
     }
     Ok(events)

@@ -104,7 +104,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn start_turn(&self, user: UserId, turn_id: i64) -> Result<(), StoreError> {
-        self.write(move |transaction| set_state(transaction, user, turn_id, TurnState::Running)).await
+        self.write(move |transaction| set_state(transaction, user, turn_id, TurnState::Running))
+            .await
     }
 
     /// Ends a turn: its state, the answer if there is one, and the last events, in one transaction.
@@ -125,12 +126,24 @@ impl Store {
                 insert_message(
                     transaction,
                     &turn,
-                    Row { role: "assistant", text: &text, attachments: "[]", client_msg_id: None },
+                    Row {
+                        role: "assistant",
+                        text: &text,
+                        attachments: "[]",
+                        client_msg_id: None,
+                    },
                 )?;
             }
-            events::append(transaction, turn.user, &turn.session, Some(turn.turn_id), bodies)
+            events::append(
+                transaction,
+                turn.user,
+                &turn.session,
+                Some(turn.turn_id),
+                bodies,
+            )
         };
-        self.write_then(change, move |events: &Vec<LoggedEvent>| published(events)).await?;
+        self.write_then(change, move |events: &Vec<LoggedEvent>| published(events))
+            .await?;
         Ok(())
     }
 
@@ -165,7 +178,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn history(
+    pub async fn messages_before(
         &self,
         user: UserId,
         session: String,
@@ -178,10 +191,10 @@ impl Store {
                  WHERE user_id = ?1 AND session_id = ?2 AND turn_id < ?3 ORDER BY id DESC LIMIT ?4",
             )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = statement
-                .query_map(params![user.as_bytes(), session, before_turn, limit], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?;
+            let rows = statement.query_map(
+                params![user.as_bytes(), session, before_turn, limit],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
             let mut rows: Vec<_> = rows.collect::<Result<_, _>>()?;
             rows.reverse();
             Ok(rows)
@@ -215,7 +228,9 @@ impl Store {
                    (SELECT id FROM turns WHERE user_id = ?1 AND session_id = ?2
                     AND state IN ('queued', 'running'))",
             ] {
-                transaction.prepare_cached(sql)?.execute(params![user.as_bytes(), session])?;
+                transaction
+                    .prepare_cached(sql)?
+                    .execute(params![user.as_bytes(), session])?;
             }
             events::append(transaction, user, &session, None, vec![cleared]).map(Some)
         };
@@ -236,14 +251,22 @@ struct Row<'a> {
 }
 
 fn accept(transaction: &Transaction<'_>, message: NewMessage) -> Result<Accepted, StoreError> {
-    let NewMessage { user, session, device, .. } = &message;
+    let NewMessage {
+        user,
+        session,
+        device,
+        ..
+    } = &message;
     if let Some(id) = &message.client_msg_id {
         let known = transaction
             .prepare_cached(
                 "SELECT 1 FROM messages WHERE user_id = ?1 AND session_id = ?2 AND device = ?3
                  AND client_msg_id = ?4",
             )?
-            .query_row(params![user.as_bytes(), session, device.as_bytes(), id], |_| Ok(()))
+            .query_row(
+                params![user.as_bytes(), session, device.as_bytes(), id],
+                |_| Ok(()),
+            )
             .optional()?;
         if known.is_some() {
             return Ok(Accepted::Duplicate);
@@ -286,8 +309,13 @@ fn accept(transaction: &Transaction<'_>, message: NewMessage) -> Result<Accepted
             client_msg_id: message.client_msg_id.as_deref(),
         },
     )?;
-    let events =
-        events::append(transaction, turn.user, &turn.session, Some(turn_id), message.events)?;
+    let events = events::append(
+        transaction,
+        turn.user,
+        &turn.session,
+        Some(turn_id),
+        message.events,
+    )?;
     Ok(Accepted::New { turn_id, events })
 }
 

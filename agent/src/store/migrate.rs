@@ -10,7 +10,9 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001.sql")];
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(found).ok().filter(|done| *done <= MIGRATIONS.len());
+    let done = usize::try_from(found)
+        .ok()
+        .filter(|done| *done <= MIGRATIONS.len());
     let Some(done) = done else {
         return Err(StoreError::TooNew { found, known });
     };
@@ -33,8 +35,9 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         run(&mut connection).unwrap();
         run(&mut connection).unwrap();
-        let version: i64 =
-            connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        let version: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap();
         assert_eq!(version, i64::try_from(MIGRATIONS.len()).unwrap());
     }
 
@@ -42,7 +45,10 @@ mod tests {
     fn a_database_of_a_newer_version_is_refused_untouched() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(run(&mut connection), Err(StoreError::TooNew { found: 99, .. })));
+        assert!(matches!(
+            run(&mut connection),
+            Err(StoreError::TooNew { found: 99, .. })
+        ));
         let tables: i64 = connection
             .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
             .unwrap();

@@ -81,7 +81,9 @@ impl Store {
                 .prepare_cached("SELECT next_seq FROM sessions WHERE user_id = ?1 AND id = ?2")?
                 .query_row(params![user.as_bytes(), id], |row| row.get::<_, i64>(0))
                 .optional()?;
-            Ok(next.and_then(|next| u64::try_from(next - 1).ok()).unwrap_or(0))
+            Ok(next
+                .and_then(|next| u64::try_from(next - 1).ok())
+                .unwrap_or(0))
         })
         .await
     }

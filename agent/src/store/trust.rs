@@ -50,12 +50,18 @@ impl Store {
                 connection
                     .prepare("SELECT wire, root_epoch, seq FROM trust_documents WHERE kind = ?1")?
                     .query_row([kind], |row| {
-                        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                        Ok((
+                            row.get::<_, Vec<u8>>(0)?,
+                            row.get::<_, i64>(1)?,
+                            row.get::<_, i64>(2)?,
+                        ))
                     })
                     .optional()
             };
             let snapshot = document("snapshot")?;
-            let (epoch, seq) = snapshot.as_ref().map_or((-1, -1), |(_, epoch, seq)| (*epoch, *seq));
+            let (epoch, seq) = snapshot
+                .as_ref()
+                .map_or((-1, -1), |(_, epoch, seq)| (*epoch, *seq));
             let deltas = connection
                 .prepare(
                     "SELECT wire FROM log_entries WHERE (root_epoch, seq) > (?1, ?2)
@@ -64,7 +70,9 @@ impl Store {
                 .query_map([epoch, seq], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             let floor = connection
-                .query_row("SELECT time FROM trust_floor", [], |row| row.get::<_, i64>(0))
+                .query_row("SELECT time FROM trust_floor", [], |row| {
+                    row.get::<_, i64>(0)
+                })
                 .optional()?;
             Ok(StoredTrust {
                 chain,
@@ -148,6 +156,48 @@ impl Store {
         .await
     }
 
+    /// Signed documents that lead from a position to the newest one here, in order: log entries
+    /// when they follow on it without a gap, else the newest snapshot and what came after it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn history(&self, epoch: u32, seq: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        let seq = to_i64(seq)?;
+        self.read(move |connection| {
+            let snapshot = connection
+                .prepare("SELECT wire, root_epoch, seq FROM trust_documents WHERE kind = 'snapshot'")?
+                .query_row([], |row| {
+                    Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                })
+                .optional()?;
+            let mut after = connection.prepare(
+                "SELECT wire, root_epoch, seq FROM log_entries WHERE (root_epoch, seq) > (?1, ?2)
+                 ORDER BY root_epoch, seq",
+            )?;
+            let mut entries_after = |epoch: i64, seq: i64| {
+                after
+                    .query_map([epoch, seq], |row| {
+                        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                    })?
+                    .collect::<Result<Vec<_>, _>>()
+            };
+            let epoch = i64::from(epoch);
+            let entries = entries_after(epoch, seq)?;
+            let follows = entries
+                .iter()
+                .zip(seq + 1..)
+                .all(|((_, at, number), expected)| *at == epoch && *number == expected);
+            let reached = entries.last().map_or((epoch, seq), |(_, at, number)| (*at, *number));
+            let newer = snapshot.filter(|(_, at, number)| !follows || (*at, *number) > reached);
+            let (first, rest) = match newer {
+                None => (None, entries),
+                Some((wire, at, number)) => (Some(wire), entries_after(at, number)?),
+            };
+            Ok(first.into_iter().chain(rest.into_iter().map(|(wire, ..)| wire)).collect())
+        })
+        .await
+    }
+
     /// The signed entry that speaks about a device, for it to see. `None` when only a snapshot did.
     ///
     /// # Errors
@@ -189,7 +239,11 @@ fn save_entry(
     Ok(())
 }
 
-fn save_document(transaction: &Transaction<'_>, kind: &str, row: &TrustRow) -> Result<(), StoreError> {
+fn save_document(
+    transaction: &Transaction<'_>,
+    kind: &str,
+    row: &TrustRow,
+) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
             "INSERT INTO trust_documents (kind, root_epoch, seq, time, wire)

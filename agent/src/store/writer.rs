@@ -42,7 +42,10 @@ impl Writer {
             .name("agent-store".to_owned())
             .spawn(move || work(connection, messages))
             .map_err(StoreError::Thread)?;
-        Ok(Self { inbox, thread: std::sync::Mutex::new(Some(thread)) })
+        Ok(Self {
+            inbox,
+            thread: std::sync::Mutex::new(Some(thread)),
+        })
     }
 
     pub(super) async fn run<T, F, A>(
@@ -73,7 +76,10 @@ impl Writer {
             })
         });
         let message = Message::Change(durability, change);
-        self.inbox.send(message).await.map_err(|_| StoreError::Closed)?;
+        self.inbox
+            .send(message)
+            .await
+            .map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -93,7 +99,11 @@ fn in_savepoint<T>(
 ) -> Result<T, StoreError> {
     transaction.execute_batch("SAVEPOINT change")?;
     let outcome = change(transaction);
-    let end = if outcome.is_ok() { "RELEASE change" } else { "ROLLBACK TO change; RELEASE change" };
+    let end = if outcome.is_ok() {
+        "RELEASE change"
+    } else {
+        "ROLLBACK TO change; RELEASE change"
+    };
     transaction.execute_batch(end)?;
     outcome
 }
@@ -101,7 +111,9 @@ fn in_savepoint<T>(
 fn work(mut connection: Connection, mut messages: mpsc::Receiver<Message>) {
     let mut stop = false;
     while !stop {
-        let Some(first) = messages.blocking_recv() else { break };
+        let Some(first) = messages.blocking_recv() else {
+            break;
+        };
         let mut batch = Vec::new();
         let mut durable = false;
         let mut next = Some(first);
@@ -116,7 +128,11 @@ fn work(mut connection: Connection, mut messages: mpsc::Receiver<Message>) {
                     break;
                 }
             }
-            next = if batch.len() < BATCH { messages.try_recv().ok() } else { None };
+            next = if batch.len() < BATCH {
+                messages.try_recv().ok()
+            } else {
+                None
+            };
         }
         commit(&mut connection, batch, durable);
     }
@@ -153,7 +169,8 @@ fn commit_batch(
         connection.pragma_update(None, "synchronous", "FULL")?;
     }
     let result = (|| {
-        let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for change in batch {
             replies.push(change(&mut transaction));
             // A full disk makes SQLite roll everything back by itself; what would follow now would

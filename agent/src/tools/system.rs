@@ -41,7 +41,10 @@ impl Tool for SystemTool {
     fn run(&self, _: Arc<Speaker>, _: Value) -> BoxFuture<'static, Result<Value, ToolError>> {
         let probe = self.probe.clone();
         async move {
-            let reading = probe.read().await.map_err(|error| ToolError::Failed(error.to_string()))?;
+            let reading = probe
+                .read()
+                .await
+                .map_err(|error| ToolError::Failed(error.to_string()))?;
             serde_json::to_value(reading).map_err(|error| ToolError::Failed(error.to_string()))
         }
         .boxed()

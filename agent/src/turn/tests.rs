@@ -6,37 +6,59 @@ use serde_json::json;
 use super::*;
 
 fn call(id: &str) -> ToolCall {
-    ToolCall { id: id.to_owned(), name: "system".to_owned(), arguments: json!({}) }
+    ToolCall {
+        id: id.to_owned(),
+        name: "system".to_owned(),
+        arguments: json!({}),
+    }
 }
 
 fn outcome(id: &str) -> ToolOutcome {
-    ToolOutcome { id: id.to_owned(), name: "system".to_owned(), result: Ok(json!(id)) }
+    ToolOutcome {
+        id: id.to_owned(),
+        name: "system".to_owned(),
+        result: Ok(json!(id)),
+    }
 }
 
 fn finished() -> Event {
-    Event::Finished { input_tokens: 3, output_tokens: 2 }
+    Event::Finished {
+        input_tokens: 3,
+        output_tokens: 2,
+    }
 }
 
 fn begun() -> Turn {
     let mut turn = Turn::new();
     let effects = turn.handle(Event::Begin(vec![Said::User("hello".into())]));
-    assert_eq!(effects, [Effect::CallModel(vec![Said::User("hello".into())])]);
+    assert_eq!(
+        effects,
+        [Effect::CallModel(vec![Said::User("hello".into())])]
+    );
     turn
 }
 
 fn end_of(effects: &[Effect]) -> &End {
-    let Some(Effect::End(end)) = effects.last() else { panic!("no end in {effects:?}") };
+    let Some(Effect::End(end)) = effects.last() else {
+        panic!("no end in {effects:?}")
+    };
     end
 }
 
 #[test]
 fn text_is_shown_as_it_comes_and_the_end_carries_all_of_it() {
     let mut turn = begun();
-    assert_eq!(turn.handle(Event::Text("good ".into())), [Effect::ShowText("good ".into())]);
+    assert_eq!(
+        turn.handle(Event::Text("good ".into())),
+        [Effect::ShowText("good ".into())]
+    );
     turn.handle(Event::Text("day".into()));
     let effects = turn.handle(finished());
     let end = end_of(&effects);
-    assert_eq!((end.reason.clone(), end.text.as_str()), (EndReason::Done, "good day"));
+    assert_eq!(
+        (end.reason.clone(), end.text.as_str()),
+        (EndReason::Done, "good day")
+    );
     assert_eq!(end.usage.output_tokens, 2);
     assert!(turn.ended());
 }
@@ -47,11 +69,22 @@ fn tools_run_beside_each_other_and_the_model_sees_their_outcomes_in_its_own_orde
     turn.handle(Event::Call(call("a")));
     turn.handle(Event::Call(call("b")));
     let effects = turn.handle(finished());
-    assert_eq!(effects, [Effect::RunTool(call("a")), Effect::RunTool(call("b"))]);
-    assert_eq!(turn.handle(Event::ToolDone(outcome("b"))), [Effect::ShowOutcome(outcome("b"))]);
+    assert_eq!(
+        effects,
+        [Effect::RunTool(call("a")), Effect::RunTool(call("b"))]
+    );
+    assert_eq!(
+        turn.handle(Event::ToolDone(outcome("b"))),
+        [Effect::ShowOutcome(outcome("b"))]
+    );
     let effects = turn.handle(Event::ToolDone(outcome("a")));
-    let Some(Effect::CallModel(said)) = effects.last() else { panic!("{effects:?}") };
-    assert_eq!(said[2..], [Said::Tool(outcome("a")), Said::Tool(outcome("b"))]);
+    let Some(Effect::CallModel(said)) = effects.last() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(
+        said[2..],
+        [Said::Tool(outcome("a")), Said::Tool(outcome("b"))]
+    );
 }
 
 #[test]
@@ -85,7 +118,10 @@ fn a_model_that_fails_ends_the_turn_with_what_came() {
     let mut turn = begun();
     turn.handle(Event::Text("half".into()));
     let effects = turn.handle(Event::ModelFailed("the provider is down".into()));
-    assert_eq!(end_of(&effects).reason, EndReason::Failed("the provider is down".into()));
+    assert_eq!(
+        end_of(&effects).reason,
+        EndReason::Failed("the provider is down".into())
+    );
     assert_eq!(end_of(&effects).text, "half");
 }
 
@@ -109,17 +145,29 @@ fn a_model_that_only_asks_for_tools_is_stopped_after_the_last_round() {
 fn one_call_over_the_limit_two_equal_ids_and_one_byte_too_many_are_refused() {
     let mut turn = begun();
     for number in 0..MAX_CALLS {
-        assert!(turn.handle(Event::Call(call(&number.to_string()))).is_empty());
+        assert!(
+            turn.handle(Event::Call(call(&number.to_string())))
+                .is_empty()
+        );
     }
-    assert!(matches!(end_of(&turn.handle(Event::Call(call("more")))).reason, EndReason::Failed(_)));
+    assert!(matches!(
+        end_of(&turn.handle(Event::Call(call("more")))).reason,
+        EndReason::Failed(_)
+    ));
 
     let mut turn = begun();
     turn.handle(Event::Call(call("a")));
-    assert!(matches!(end_of(&turn.handle(Event::Call(call("a")))).reason, EndReason::Failed(_)));
+    assert!(matches!(
+        end_of(&turn.handle(Event::Call(call("a")))).reason,
+        EndReason::Failed(_)
+    ));
 
     let mut turn = begun();
     assert_eq!(turn.handle(Event::Text("x".repeat(MAX_TEXT))).len(), 1);
-    assert!(matches!(end_of(&turn.handle(Event::Text("x".into()))).reason, EndReason::Failed(_)));
+    assert!(matches!(
+        end_of(&turn.handle(Event::Text("x".into()))).reason,
+        EndReason::Failed(_)
+    ));
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

@@ -15,8 +15,16 @@ use crate::rig::{Answer, Rig};
 
 fn request(route: &Route) -> Request<Body> {
     let path = route.path.replace("{id}", "s1").replace("{name}", "f1.txt");
-    let path = if path == "/api/blob" { "/api/blob?bytes=3".to_owned() } else { path };
-    Request::builder().method(route.method).uri(path).body(Body::from("x")).unwrap()
+    let path = if path == "/api/blob" {
+        "/api/blob?bytes=3".to_owned()
+    } else {
+        path
+    };
+    Request::builder()
+        .method(route.method)
+        .uri(path)
+        .body(Body::from("x"))
+        .unwrap()
 }
 
 /// Whether the gate let it through: what the handler then says is another test's business.
@@ -52,9 +60,16 @@ async fn each_role_reaches_exactly_what_its_ceiling_leaves() {
                 Need::Admitted => true,
                 Need::Scope(scope) => rights.contains(scope),
             };
-            assert_eq!(passed(&answer), allowed, "{role} {route:?}: {}", answer.status);
+            assert_eq!(
+                passed(&answer),
+                allowed,
+                "{role} {route:?}: {}",
+                answer.status
+            );
             if !allowed {
-                let Need::Scope(scope) = route.need else { unreachable!() };
+                let Need::Scope(scope) = route.need else {
+                    unreachable!()
+                };
                 assert_eq!(answer.code(), "forbidden");
                 let message = answer.json()["error"]["message"].to_string();
                 assert!(message.contains(scope), "{message}");
@@ -78,14 +93,22 @@ async fn another_user_finds_nothing_of_the_first_ones() {
     let rig = Rig::start().await;
     let first = rig.network.owner();
     let other = rig.network.device("other", Role::Client, EVERY_SCOPE);
-    let put = Request::put("/api/files/f1.txt").body(Body::from("mine")).unwrap();
+    let put = Request::put("/api/files/f1.txt")
+        .body(Body::from("mine"))
+        .unwrap();
     assert_eq!(rig.call(&first, put).await.status, StatusCode::OK);
     let mut ws = rig.ws(&first).await;
     ws.say("s1", "help").await;
     ws.wait_for("turn_complete").await;
 
-    assert_eq!(rig.get(&other, "/api/files/f1.txt").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(rig.get(&other, "/api/sessions").await.json()["sessions"], json!([]));
+    assert_eq!(
+        rig.get(&other, "/api/files/f1.txt").await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        rig.get(&other, "/api/sessions").await.json()["sessions"],
+        json!([])
+    );
     let clear = crate::rig::post("/api/sessions/s1/clear", "");
     assert_eq!(rig.call(&other, clear).await.status, StatusCode::NOT_FOUND);
     let mut ws = rig.ws(&other).await;
@@ -94,10 +117,16 @@ async fn another_user_finds_nothing_of_the_first_ones() {
     assert_eq!(ws.next().await["type"], "pong");
     let devices = rig.network.device("other", Role::Client, &["chat"]);
     let seen = rig.get(&devices, "/api/devices").await.json();
-    assert!(!seen.to_string().contains(&first.id().to_string()), "{seen}");
+    assert!(
+        !seen.to_string().contains(&first.id().to_string()),
+        "{seen}"
+    );
     // The first one still has everything.
     assert_eq!(rig.get(&first, "/api/files/f1.txt").await.body, b"mine");
-    assert_eq!(rig.get(&first, "/api/sessions").await.json()["sessions"][0]["session_id"], "s1");
+    assert_eq!(
+        rig.get(&first, "/api/sessions").await.json()["sessions"][0]["session_id"],
+        "s1"
+    );
 }
 
 #[tokio::test]
@@ -106,9 +135,15 @@ async fn a_route_without_a_line_in_the_table_is_refused_to_the_owner() {
     let more = Router::new().route("/api/forgotten", route_get(|| async { "secret" }));
     let gateway = Gateway::with_routes(rig.state.clone(), more);
     let service = gateway.connect(rig.network.owner()).await;
-    let response = service.oneshot(crate::rig::get("/api/forgotten")).await.unwrap();
+    let response = service
+        .oneshot(crate::rig::get("/api/forgotten"))
+        .await
+        .unwrap();
     let answer = Answer::read(response).await;
-    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::FORBIDDEN, "forbidden"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (StatusCode::FORBIDDEN, "forbidden")
+    );
 }
 
 #[tokio::test]
@@ -118,7 +153,10 @@ async fn a_known_path_with_another_method_and_an_unknown_path_are_told_apart() {
     let delete = Request::delete("/api/health").body(Body::empty()).unwrap();
     assert_eq!(rig.call(&device, delete).await.code(), "method_not_allowed");
     let answer = rig.get(&device, "/api/nothing").await;
-    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::NOT_FOUND, "not_found"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (StatusCode::NOT_FOUND, "not_found")
+    );
 }
 
 #[tokio::test]
@@ -128,7 +166,8 @@ async fn every_frame_of_the_table_is_refused_when_its_scope_has_gone() {
     let mut ws = rig.ws(&device).await;
     device.renew(Role::Admin, &["status.read"]);
     for frame in FRAMES {
-        ws.send(json!({"type": frame.name, "session_id": "s", "text": "t", "name": "help"})).await;
+        ws.send(json!({"type": frame.name, "session_id": "s", "text": "t", "name": "help"}))
+            .await;
         let answer = ws.next().await;
         match frame.need {
             Need::Admitted => assert_ne!(answer["type"], "error", "{answer}"),
@@ -146,11 +185,21 @@ async fn every_state_changing_call_leaves_a_line_and_a_plain_read_none() {
         let before = rig.audit_lines().await.len();
         rig.call(&device, request(route)).await;
         let lines = rig.audit_lines().await;
-        let calls: Vec<_> = lines[before..].iter().filter(|line| line["kind"] == "call").collect();
-        assert_eq!(calls.len(), usize::from(route.class != Class::Read), "{route:?}");
+        let calls: Vec<_> = lines[before..]
+            .iter()
+            .filter(|line| line["kind"] == "call")
+            .collect();
+        assert_eq!(
+            calls.len(),
+            usize::from(route.class != Class::Read),
+            "{route:?}"
+        );
         if let [line] = calls[..] {
             assert_eq!(line["device"], device.id().to_string());
-            assert_eq!((&line["method"], &line["decision"]), (&json!(route.method), &json!("allowed")));
+            assert_eq!(
+                (&line["method"], &line["decision"]),
+                (&json!(route.method), &json!("allowed"))
+            );
         }
     }
 }

@@ -7,8 +7,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use homing_agent::audit::Audit;
+use homing_agent::feed::Feeds;
 use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError, ToolSpec};
-use homing_agent::sessions::Speaker;
+use homing_agent::sessions::{Message, Sessions, Speaker, Tail};
+use homing_agent::store::Store;
 use homing_agent::tools::{Tool, ToolError, Tools};
 use homing_agent::turn::{EndReason, Said, ToolCall};
 use homing_agent::turn_driver::{Engine, ShowFailed, Shown, Sink, drive};
@@ -40,7 +42,11 @@ struct Slow(&'static str, Duration);
 
 impl Tool for Slow {
     fn spec(&self) -> ToolSpec {
-        ToolSpec { name: self.0, description: "", parameters: json!({}) }
+        ToolSpec {
+            name: self.0,
+            description: "",
+            parameters: json!({}),
+        }
     }
 
     fn scope(&self) -> Option<&'static str> {
@@ -81,7 +87,13 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
         Arc::new(Slow("stuck", Duration::from_secs(3_600))),
     ];
     let provider = Arc::new(Script(Mutex::new(rounds)));
-    Bench { engine: Engine { provider, tools: Tools::new(tools, audit) }, _dir: dir }
+    Bench {
+        engine: Engine {
+            provider,
+            tools: Tools::new(tools, audit),
+        },
+        _dir: dir,
+    }
 }
 
 fn speaker() -> Arc<Speaker> {
@@ -96,7 +108,11 @@ fn speaker() -> Arc<Speaker> {
 }
 
 fn call(name: &str) -> Result<ModelEvent, ProviderError> {
-    Ok(ModelEvent::Call(ToolCall { id: name.into(), name: name.into(), arguments: json!({}) }))
+    Ok(ModelEvent::Call(ToolCall {
+        id: name.into(),
+        name: name.into(),
+        arguments: json!({}),
+    }))
 }
 
 fn text(text: &str) -> Result<ModelEvent, ProviderError> {
@@ -104,24 +120,38 @@ fn text(text: &str) -> Result<ModelEvent, ProviderError> {
 }
 
 fn finished() -> Result<ModelEvent, ProviderError> {
-    Ok(ModelEvent::Finished { input_tokens: 1, output_tokens: 1 })
+    Ok(ModelEvent::Finished {
+        input_tokens: 1,
+        output_tokens: 1,
+    })
 }
 
 async fn run(bench: &Bench, sink: &Seen, cancel: &CancellationToken) -> homing_agent::turn::End {
     let said = vec![Said::User("hello".into())];
-    tokio::time::timeout(LIMIT, drive(&bench.engine, speaker(), said, sink, cancel)).await.unwrap()
+    tokio::time::timeout(LIMIT, drive(&bench.engine, speaker(), said, sink, cancel))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn tools_of_one_round_run_beside_each_other() {
-    let bench = bench(vec![vec![call("slow"), call("quick"), finished()], vec![text("done"), finished()]]);
+    let bench = bench(vec![
+        vec![call("slow"), call("quick"), finished()],
+        vec![text("done"), finished()],
+    ]);
     let sink = Seen::default();
     let end = run(&bench, &sink, &CancellationToken::new()).await;
     assert_eq!((end.reason, end.text.as_str()), (EndReason::Done, "done"));
-    let order: Vec<String> = sink.0.lock().unwrap().iter().filter_map(|shown| match shown {
-        Shown::Outcome(outcome) => Some(outcome.name.clone()),
-        _ => None,
-    }).collect();
+    let order: Vec<String> = sink
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|shown| match shown {
+            Shown::Outcome(outcome) => Some(outcome.name.clone()),
+            _ => None,
+        })
+        .collect();
     assert_eq!(order, ["quick", "slow"]);
 }
 
@@ -130,18 +160,27 @@ async fn a_stream_that_breaks_off_ends_the_turn_with_what_came() {
     let bench = bench(vec![vec![text("half")]]);
     let end = run(&bench, &Seen::default(), &CancellationToken::new()).await;
     assert_eq!(end.text, "half");
-    assert_eq!(end.reason, EndReason::Failed(ProviderError::BrokenOff.to_string()));
+    assert_eq!(
+        end.reason,
+        EndReason::Failed(ProviderError::BrokenOff.to_string())
+    );
 }
 
 #[tokio::test]
 async fn an_unknown_tool_is_told_to_the_model_and_the_turn_goes_on() {
-    let bench = bench(vec![vec![call("nonsense"), finished()], vec![text("sorry"), finished()]]);
+    let bench = bench(vec![
+        vec![call("nonsense"), finished()],
+        vec![text("sorry"), finished()],
+    ]);
     let sink = Seen::default();
     let end = run(&bench, &sink, &CancellationToken::new()).await;
     assert_eq!(end.reason, EndReason::Done);
-    let refused = sink.0.lock().unwrap().iter().any(|shown| {
-        matches!(shown, Shown::Outcome(outcome) if outcome.result.is_err())
-    });
+    let refused = sink
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .any(|shown| matches!(shown, Shown::Outcome(outcome) if outcome.result.is_err()));
     assert!(refused);
 }
 
@@ -162,15 +201,93 @@ async fn a_silent_model_and_a_stuck_tool_are_given_up_in_time() {
     let cancel = CancellationToken::new();
     let silent = bench(vec![]);
     let end = drive(&silent.engine, speaker(), said(), &Seen::default(), &cancel).await;
-    assert_eq!(end.reason, EndReason::Failed(ProviderError::Silent(60).to_string()));
-    let stuck = bench(vec![vec![call("stuck"), finished()], vec![text("without it"), finished()]]);
+    assert_eq!(
+        end.reason,
+        EndReason::Failed(ProviderError::Silent(60).to_string())
+    );
+    let stuck = bench(vec![
+        vec![call("stuck"), finished()],
+        vec![text("without it"), finished()],
+    ]);
     let end = drive(&stuck.engine, speaker(), said(), &Seen::default(), &cancel).await;
-    assert_eq!((end.reason, end.text.as_str()), (EndReason::Done, "without it"));
+    assert_eq!(
+        (end.reason, end.text.as_str()),
+        (EndReason::Done, "without it")
+    );
 }
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_stored_ends_the_turn() {
     let bench = bench(vec![vec![text("lost"), finished()]]);
-    let end = run(&bench, &Seen(Mutex::default(), true), &CancellationToken::new()).await;
+    let end = run(
+        &bench,
+        &Seen(Mutex::default(), true),
+        &CancellationToken::new(),
+    )
+    .await;
     assert_eq!(end.reason, EndReason::Failed(ShowFailed.to_string()));
+}
+
+/// Panics at its first question, answers the second.
+#[derive(Debug, Default)]
+struct Fragile(std::sync::atomic::AtomicBool);
+
+impl Provider for Fragile {
+    fn model(&self) -> &str {
+        "fragile"
+    }
+
+    fn ask(&self, _: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
+        assert!(
+            self.0.swap(true, std::sync::atomic::Ordering::Relaxed),
+            "on purpose"
+        );
+        stream::iter(vec![text("well"), finished()]).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("agent.db")).unwrap();
+    let audit = Audit::open(dir.path()).unwrap();
+    let tools = Tools::new(vec![], audit.clone());
+    let engine = Engine {
+        provider: Arc::new(Fragile::default()),
+        tools,
+    };
+    let (sessions, actor) = Sessions::new(store, Feeds::default(), audit, engine);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(actor.run(stop.clone()));
+    let message = |text: &str| Message {
+        text: text.into(),
+        attachments: vec![],
+        client_msg_id: None,
+    };
+    sessions.say(speaker(), "s", message("one")).await.unwrap();
+    sessions.say(speaker(), "s", message("two")).await.unwrap();
+    let mut follow = sessions
+        .follow(speaker().user_id, "s", Some(1))
+        .await
+        .unwrap();
+    let mut reasons = vec![];
+    let read = async {
+        while reasons.len() < 2 {
+            let Tail::Events(events) = follow.log.after(follow.cursor).await.unwrap() else {
+                panic!()
+            };
+            if events.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            for event in events {
+                follow.cursor = event.seq;
+                let body: Value = serde_json::from_str(&event.body).unwrap();
+                reasons.extend(body["reason"].as_str().map(str::to_owned));
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, read).await.unwrap();
+    assert_eq!(reasons, ["failed", "done"]);
+    stop.cancel();
+    tokio::time::timeout(LIMIT, running).await.unwrap().unwrap();
 }

@@ -1,12 +1,20 @@
 //! The agent's services behind its gateway, without a network: each test has its own directory,
 //! database and trust state, and calls through the same service that a QUIC stream would.
 
-#![allow(missing_debug_implementations, reason = "test fixtures are never printed")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+#![allow(
+    missing_debug_implementations,
+    reason = "test fixtures are never printed"
+)]
 
 mod audit;
 mod coverage;
 mod engine;
 mod files;
+mod liveness;
 mod network;
 mod refusals;
 mod resources;

@@ -38,7 +38,12 @@ impl Network {
     pub(crate) fn new() -> Arc<Self> {
         let root = SigningKey::from_bytes(&[1; 32]);
         let signer = SigningKey::from_bytes(&[2; 32]);
-        let now = UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
+        let now = UnixTime(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_secs(),
+        );
         let document = RootDocument {
             network_id: None,
             epoch: 1,
@@ -53,7 +58,12 @@ impl Network {
         let wire = document.sign(&[&root]).unwrap();
         let chain = RootChain::from_genesis(&wire, None).unwrap();
         let trust = Mutex::new(TrustState::new(chain));
-        Arc::new(Self { signer, trust, now, next_key: AtomicU32::new(100) })
+        Arc::new(Self {
+            signer,
+            trust,
+            now,
+            next_key: AtomicU32::new(100),
+        })
     }
 
     pub(crate) fn id(&self) -> NetworkId {
@@ -61,7 +71,12 @@ impl Network {
     }
 
     /// A fresh device of a user; users are told apart by their handle.
-    pub(crate) fn device(self: &Arc<Self>, handle: &str, role: Role, scopes: &[&str]) -> Arc<Device> {
+    pub(crate) fn device(
+        self: &Arc<Self>,
+        handle: &str,
+        role: Role,
+        scopes: &[&str],
+    ) -> Arc<Device> {
         let number = self.next_key.fetch_add(1, Ordering::Relaxed);
         let mut secret = [0; 32];
         secret[..4].copy_from_slice(&number.to_be_bytes());
@@ -106,7 +121,13 @@ impl Network {
             root_epoch: 1,
         };
         let wire = document.sign(&self.signer).unwrap();
-        Arc::new(self.trust.lock().unwrap().verify_certificate(&wire).unwrap())
+        Arc::new(
+            self.trust
+                .lock()
+                .unwrap()
+                .verify_certificate(&wire)
+                .unwrap(),
+        )
     }
 }
 
@@ -125,7 +146,8 @@ impl Device {
         let handle = old.certificate().handle.as_str();
         let generation = old.certificate().generation + 1;
         *self.certificate.lock().unwrap() =
-            self.network.certificate(self.node_id, handle, role, scopes, generation);
+            self.network
+                .certificate(self.node_id, handle, role, scopes, generation);
     }
 
     /// Revokes the device in the log and cuts it, as the transport does.
@@ -155,8 +177,15 @@ impl Caller for Device {
 
     fn authorize(&self) -> Result<Arc<VerifiedCertificate>, CertificateError> {
         let certificate = self.certificate.lock().unwrap().clone();
-        let now = self.network.now.saturating_add(self.later.load(Ordering::Relaxed));
-        self.network.trust.lock().unwrap().check(&certificate, &self.node_id, now)?;
+        let now = self
+            .network
+            .now
+            .saturating_add(self.later.load(Ordering::Relaxed));
+        self.network
+            .trust
+            .lock()
+            .unwrap()
+            .check(&certificate, &self.node_id, now)?;
         Ok(certificate)
     }
 

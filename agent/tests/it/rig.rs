@@ -54,7 +54,12 @@ impl Rig {
         settings.pace = Duration::ZERO;
         change(&mut settings);
         let state = AgentState::open(settings).await.unwrap();
-        Self { network, gateway: Gateway::new(state.clone()), state, dir }
+        Self {
+            network,
+            gateway: Gateway::new(state.clone()),
+            state,
+            dir,
+        }
     }
 
     /// Stops this agent and starts another on its files.
@@ -104,7 +109,9 @@ impl Rig {
                 .with_upgrades()
                 .await;
         });
-        let (socket, _) = tokio_tungstenite::client_async("ws://agent/ws", client).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async("ws://agent/ws", client)
+            .await
+            .unwrap();
         Ws { socket }
     }
 
@@ -136,22 +143,42 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) async fn read(response: Response<Body>) -> Self {
         let (head, body) = response.into_parts();
+        if head
+            .headers
+            .get("content-type")
+            .is_some_and(|kind| kind == "text/event-stream")
+        {
+            // Has no end.
+            return Self {
+                status: head.status,
+                headers: head.headers,
+                body: vec![],
+            };
+        }
         let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Self { status: head.status, headers: head.headers, body }
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
-            panic!("{error}: {}", String::from_utf8_lossy(&self.body))
-        })
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     pub(crate) fn code(&self) -> String {
-        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+        self.json()["error"]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -165,15 +192,20 @@ impl Ws {
     }
 
     pub(crate) async fn send_raw(&mut self, message: Message) {
-        tokio::time::timeout(LIMIT, self.socket.send(message)).await.unwrap().unwrap();
+        tokio::time::timeout(LIMIT, self.socket.send(message))
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     pub(crate) async fn say(&mut self, session: &str, text: &str) {
-        self.send(json!({"type": "text_final", "session_id": session, "text": text})).await;
+        self.send(json!({"type": "text_final", "session_id": session, "text": text}))
+            .await;
     }
 
     pub(crate) async fn open(&mut self, session: &str, from_seq: u64) {
-        self.send(json!({"type": "session_open", "session_id": session, "from_seq": from_seq})).await;
+        self.send(json!({"type": "session_open", "session_id": session, "from_seq": from_seq}))
+            .await;
     }
 
     /// The next frame.
@@ -186,7 +218,9 @@ impl Ws {
 
     pub(crate) async fn next_or_close(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
-            let message = tokio::time::timeout(LIMIT, self.socket.next()).await.unwrap();
+            let message = tokio::time::timeout(LIMIT, self.socket.next())
+                .await
+                .unwrap();
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => return Err(frame),
@@ -223,6 +257,25 @@ impl Ws {
         }
     }
 
+    /// Sends while it reads, as a browser does: whether all was sent, and the code of the close.
+    pub(crate) async fn send_while_reading(&mut self, message: Message) -> (bool, u16) {
+        let (mut sink, mut stream) = (&mut self.socket).split();
+        let closed = async {
+            loop {
+                match stream.next().await {
+                    Some(Ok(Message::Close(frame))) => {
+                        return frame.map_or(0, |frame| frame.code.into());
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return 0,
+                }
+            }
+        };
+        let both = async { tokio::join!(sink.send(message), closed) };
+        let (sent, code) = tokio::time::timeout(LIMIT, both).await.unwrap();
+        (sent.is_ok(), code)
+    }
+
     /// The code of the close.
     pub(crate) async fn close_code(&mut self) -> u16 {
         self.closed().await.map_or(0, |frame| frame.code.into())
@@ -231,12 +284,17 @@ impl Ws {
 
 /// The frames that belong to a session, by number, and that they rise by one.
 pub(crate) fn numbers(frames: &[Value]) -> Vec<u64> {
-    frames.iter().filter_map(|frame| frame["seq"].as_u64()).collect()
+    frames
+        .iter()
+        .filter_map(|frame| frame["seq"].as_u64())
+        .collect()
 }
 
 pub(crate) fn text_of(frames: &[Value]) -> String {
     let deltas = frames.iter().filter(|frame| frame["type"] == "delta");
-    deltas.map(|frame| frame["text"].as_str().unwrap()).collect()
+    deltas
+        .map(|frame| frame["text"].as_str().unwrap())
+        .collect()
 }
 
 fn copy_tree(from: &Path, to: &Path) {

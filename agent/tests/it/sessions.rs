@@ -24,8 +24,14 @@ async fn what_was_acknowledged_is_there_after_the_process_died() {
     let began = ws.until("turn_complete").await;
     assert_eq!(began.last().unwrap()["reason"], "restarted");
     assert!(began.iter().any(|frame| frame["type"] == "error"));
-    assert!(!text_of(&began).is_empty(), "what was shown before is shown again");
-    let own: Vec<_> = began.into_iter().filter(|frame| frame["session_id"] == "a").collect();
+    assert!(
+        !text_of(&began).is_empty(),
+        "what was shown before is shown again"
+    );
+    let own: Vec<_> = began
+        .into_iter()
+        .filter(|frame| frame["session_id"] == "a")
+        .collect();
     assert_eq!(numbers(&own), (1..=own.len() as u64).collect::<Vec<_>>());
     ws.open("b", 1).await;
     let waited = ws.until("turn_complete").await;
@@ -42,7 +48,11 @@ async fn turns_of_a_device_revoked_meanwhile_do_not_start_again() {
     ws.say("b", "help").await;
     ws.wait_for("queued").await;
     let after = rig.die_and_restart().await;
-    after.state.resume(|node_id| *node_id == device.id()).await.unwrap();
+    after
+        .state
+        .resume(|node_id| *node_id == device.id())
+        .await
+        .unwrap();
     let mut ws = after.ws(&rig.network.owner()).await;
     for session in ["a", "b"] {
         ws.open(session, 1).await;
@@ -81,7 +91,10 @@ async fn numbers_go_on_after_a_restart_and_replay_reaches_back_over_it() {
     let mut frames = ws.until("turn_complete").await;
     frames.extend(ws.until("turn_complete").await);
     frames.retain(|frame| frame["session_id"] == "s");
-    assert_eq!(numbers(&frames), (1..=frames.len() as u64).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&frames),
+        (1..=frames.len() as u64).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -90,8 +103,14 @@ async fn a_long_history_is_replayed_from_the_database_page_by_page() {
     let device = rig.network.owner();
     let user = device.user();
     for _ in 0..3 {
-        let bodies = (0..700).map(|_| r#"{"type":"delta","text":"x"}"#.to_owned()).collect();
-        rig.state.store.append_events(user, "s".into(), None, bodies, |_| {}).await.unwrap();
+        let bodies = (0..700)
+            .map(|_| r#"{"type":"delta","text":"x"}"#.to_owned())
+            .collect();
+        rig.state
+            .store
+            .append_events(user, "s".into(), None, bodies, |_| {})
+            .await
+            .unwrap();
     }
     let mut ws = rig.ws(&device).await;
     ws.open("s", 5).await;
@@ -105,7 +124,10 @@ async fn a_long_history_is_replayed_from_the_database_page_by_page() {
 #[tokio::test]
 async fn devices_do_not_wait_for_each_other_but_a_session_has_one_turn_at_a_time() {
     let rig = Rig::start_with(|settings| settings.pace = Duration::from_millis(5)).await;
-    let (one, two) = (rig.network.owner(), rig.network.device("owner", Role::Client, &["chat"]));
+    let (one, two) = (
+        rig.network.owner(),
+        rig.network.device("owner", Role::Client, &["chat"]),
+    );
     let mut first = rig.ws(&one).await;
     let mut second = rig.ws(&two).await;
     first.say("shared", "help").await;
@@ -122,5 +144,8 @@ async fn devices_do_not_wait_for_each_other_but_a_session_has_one_turn_at_a_time
     let queued = second.wait_for("queued").await;
     assert_eq!(queued["position"], json!(1));
     let frames = second.until("turn_complete").await;
-    assert!(frames.iter().all(|frame| frame["type"] != "message"), "the first ends before the second begins");
+    assert!(
+        frames.iter().all(|frame| frame["type"] != "message"),
+        "the first ends before the second begins"
+    );
 }

@@ -1,15 +1,27 @@
 //! The database across restarts: the replica of the trust state, and rows that belong to users.
 
-use homing_agent::store::{Store, StoredTrust, TrustRow};
+use homing_agent::store::{MAX_EVENTS_PER_SESSION, Store, StoredTrust, TrustRow};
 use homing_certs::{LogHash, LogHead, NodeId, REVOKED, RevocationEntry, RevokeReason, UnixTime};
 
 fn row(wire: &[u8], epoch: u32, seq: u64, time: u64) -> TrustRow {
-    let head = LogHead { root_epoch: epoch, seq, hash: LogHash::from([0; 32]) };
-    TrustRow { wire: wire.to_vec(), head, time: UnixTime(time) }
+    let head = LogHead {
+        root_epoch: epoch,
+        seq,
+        hash: LogHash::from([0; 32]),
+    };
+    TrustRow {
+        wire: wire.to_vec(),
+        head,
+        time: UnixTime(time),
+    }
 }
 
 fn entry(device: u8, min_generation: u32) -> RevocationEntry {
-    RevocationEntry { device: NodeId::from([device; 32]), min_generation, reason: RevokeReason::ALL[0] }
+    RevocationEntry {
+        device: NodeId::from([device; 32]),
+        min_generation,
+        reason: RevokeReason::ALL[0],
+    }
 }
 
 #[tokio::test]
@@ -21,11 +33,26 @@ async fn the_trust_replica_is_there_after_reopening_in_the_order_in_which_it_app
     store.save_root(1, b"genesis".to_vec()).await.unwrap();
     store.save_root(1, b"genesis".to_vec()).await.unwrap();
     store.save_root(2, b"second".to_vec()).await.unwrap();
-    store.save_delta(row(b"d1", 1, 1, 10), vec![entry(1, REVOKED)]).await.unwrap();
-    store.save_delta(row(b"d2", 1, 2, 20), vec![entry(2, 7)]).await.unwrap();
-    store.save_snapshot(row(b"s2", 1, 2, 25), vec![entry(3, REVOKED)]).await.unwrap();
-    store.save_delta(row(b"d3", 1, 3, 30), vec![entry(2, REVOKED)]).await.unwrap();
-    store.save_delta(row(b"e1", 2, 1, 40), vec![entry(4, 3)]).await.unwrap();
+    store
+        .save_delta(row(b"d1", 1, 1, 10), vec![entry(1, REVOKED)])
+        .await
+        .unwrap();
+    store
+        .save_delta(row(b"d2", 1, 2, 20), vec![entry(2, 7)])
+        .await
+        .unwrap();
+    store
+        .save_snapshot(row(b"s2", 1, 2, 25), vec![entry(3, REVOKED)])
+        .await
+        .unwrap();
+    store
+        .save_delta(row(b"d3", 1, 3, 30), vec![entry(2, REVOKED)])
+        .await
+        .unwrap();
+    store
+        .save_delta(row(b"e1", 2, 1, 40), vec![entry(4, 3)])
+        .await
+        .unwrap();
     store.save_heartbeat(row(b"h1", 2, 1, 50)).await.unwrap();
     store.save_heartbeat(row(b"old", 2, 1, 45)).await.unwrap();
     store.shutdown().await;
@@ -41,7 +68,11 @@ async fn the_trust_replica_is_there_after_reopening_in_the_order_in_which_it_app
     assert_eq!(store.load_trust().await.unwrap(), expected);
     let proof = async |device: u8| store.proof(NodeId::from([device; 32])).await.unwrap();
     assert_eq!(proof(1).await, Some(b"d1".to_vec()));
-    assert_eq!(proof(2).await, Some(b"d3".to_vec()), "the entry that says the most");
+    assert_eq!(
+        proof(2).await,
+        Some(b"d3".to_vec()),
+        "the entry that says the most"
+    );
     assert_eq!(proof(3).await, None, "only the snapshot speaks of it");
     assert_eq!(proof(9).await, None);
 }
@@ -50,7 +81,10 @@ async fn the_trust_replica_is_there_after_reopening_in_the_order_in_which_it_app
 async fn a_saved_entry_survives_without_an_orderly_close() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("agent.db")).unwrap();
-    store.save_delta(row(b"d1", 1, 1, 10), vec![entry(1, REVOKED)]).await.unwrap();
+    store
+        .save_delta(row(b"d1", 1, 1, 10), vec![entry(1, REVOKED)])
+        .await
+        .unwrap();
     // What another process would find if this one died now.
     let copy = tempfile::tempdir().unwrap();
     for item in std::fs::read_dir(dir.path()).unwrap() {
@@ -73,9 +107,15 @@ async fn many_writers_at_once_get_their_own_numbers() {
         tasks.spawn(async move {
             let bodies = vec!["{}".to_owned(); 3];
             let publish = move |events: &[homing_agent::store::LoggedEvent]| {
-                published.lock().unwrap().extend(events.iter().map(|event| event.seq));
+                published
+                    .lock()
+                    .unwrap()
+                    .extend(events.iter().map(|event| event.seq));
             };
-            store.append_events(user, "s".into(), None, bodies, publish).await.unwrap();
+            store
+                .append_events(user, "s".into(), None, bodies, publish)
+                .await
+                .unwrap();
         });
     }
     tasks.join_all().await;
@@ -94,7 +134,10 @@ async fn a_change_that_fails_takes_nothing_of_its_neighbours_with_it() {
     good.unwrap();
     bad.unwrap_err();
     also_good.unwrap();
-    assert_eq!(store.load_trust().await.unwrap().deltas, [b"d1".to_vec(), b"d3".to_vec()]);
+    assert_eq!(
+        store.load_trust().await.unwrap().deltas,
+        [b"d1".to_vec(), b"d3".to_vec()]
+    );
 }
 
 #[tokio::test]
@@ -103,4 +146,24 @@ async fn a_closed_database_says_so() {
     let store = Store::open(&dir.path().join("agent.db")).unwrap();
     store.shutdown().await;
     store.save_root(1, vec![]).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn the_oldest_events_go_when_a_session_has_too_many_and_numbers_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("agent.db")).unwrap();
+    let user = homing_certs::UserId::from([1; 16]);
+    let total = MAX_EVENTS_PER_SESSION + 1_000;
+    for _ in 0..total / 500 {
+        let bodies = vec!["{}".to_owned(); 500];
+        store
+            .append_events(user, "s".into(), None, bodies, |_| {})
+            .await
+            .unwrap();
+    }
+    let all = usize::try_from(total).unwrap();
+    let left = store.events_after(user, "s".into(), 0, all).await.unwrap();
+    assert_eq!(left.last().unwrap().seq, total);
+    assert_eq!(left[0].seq, total - MAX_EVENTS_PER_SESSION + 1);
+    assert!(left.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
 }

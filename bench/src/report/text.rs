@@ -85,4 +85,3 @@ pub(crate) fn number(value: f64) -> String {
         _ => format!("{value:.4}"),
     }
 }
-

@@ -18,7 +18,10 @@ pub(crate) const NAME: &str = "dumbpipe";
 const TICKET_LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn start(place: &Place, origin: SocketAddr) -> Result<Front> {
-    ensure!(installed(NAME), "not installed; docs/performance.md says how");
+    ensure!(
+        installed(NAME),
+        "not installed; docs/performance.md says how"
+    );
     let dir = place.folder(NAME)?;
     let (listen_log, connect_log) = (dir.join("listen.log"), dir.join("connect.log"));
     let mut command = Command::new(NAME);
@@ -27,7 +30,10 @@ pub(crate) async fn start(place: &Place, origin: SocketAddr) -> Result<Front> {
     let give_up = Instant::now() + TICKET_LIMIT;
     let ticket = loop {
         let text = fs::read_to_string(&listen_log).unwrap_or_default();
-        if let Some(ticket) = text.split_whitespace().find(|word| word.starts_with("endpoint")) {
+        if let Some(ticket) = text
+            .split_whitespace()
+            .find(|word| word.starts_with("endpoint"))
+        {
             break ticket.to_owned();
         }
         ensure!(Instant::now() < give_up, "no ticket in time: {text}");
@@ -39,5 +45,10 @@ pub(crate) async fn start(place: &Place, origin: SocketAddr) -> Result<Front> {
     command.args(["connect-tcp", "--addr", &address.to_string(), &ticket]);
     let mut connect = Child::start_silent(command, &connect_log)?;
     until_open(address, &mut connect, &connect_log).await?;
-    Ok(Front { name: NAME, address, ends: vec![connect, listen], answers: false })
+    Ok(Front {
+        name: NAME,
+        address,
+        ends: vec![connect, listen],
+        answers: false,
+    })
 }

@@ -55,7 +55,11 @@ pub(crate) fn program(named: Option<&Path>) -> Result<PathBuf> {
         Some(path) => path.to_owned(),
         None => std::env::current_exe()?.with_file_name("homing"),
     };
-    ensure!(path.is_file(), "{} is not there: build it with the profile of this program", path.display());
+    ensure!(
+        path.is_file(),
+        "{} is not there: build it with the profile of this program",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -67,6 +71,10 @@ impl Network {
         Ok(Self { program, root })
     }
 
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub(crate) fn version(&self) -> String {
         super::version(&self.program.to_string_lossy(), "--version")
     }
@@ -74,12 +82,16 @@ impl Network {
     /// Starts `homing up` and waits until everything serves.
     pub(crate) async fn up(&self) -> Result<Child> {
         let log = self.root.join("up.log");
-        Child::start(self.command("host", &["up", "--port", "0"]), &log).await.context("homing up")
+        Child::start(self.command("host", &["up", "--port", "0"]), &log)
+            .await
+            .context("homing up")
     }
 
     /// Runs a command on the host.
     pub(crate) async fn ask(&self, args: &[&str]) -> Result<Value> {
-        child::json_of(self.command("host", args)).await.with_context(|| format!("homing {args:?}"))
+        child::json_of(self.command("host", args))
+            .await
+            .with_context(|| format!("homing {args:?}"))
     }
 
     pub(crate) async fn ticket(&self, args: &[&str]) -> Result<String> {
@@ -97,12 +109,20 @@ impl Network {
         fs::write(&file, ticket)?;
         let joining = self.command(name, &["join", "--ticket-file", &file.to_string_lossy()]);
         child::json_of(joining).await.context("homing join")?;
-        Ok(Device { network: self.clone(), dir, name: name.to_owned() })
+        Ok(Device {
+            network: self.clone(),
+            dir,
+            name: name.to_owned(),
+        })
     }
 
     fn command(&self, dir: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--dir").arg(self.root.join(dir)).arg("--json").args(args);
+        command
+            .arg("--dir")
+            .arg(self.root.join(dir))
+            .arg("--json")
+            .args(args);
         command.env_remove("HOMING_DIR").env_remove("HOMING_LOG");
         command
     }
@@ -112,7 +132,9 @@ impl Device {
     /// Starts `homing proxy` at this port, or at a free one for 0.
     pub(crate) async fn proxy(&self, port: u16) -> Result<Child> {
         let log = self.dir.with_extension("log");
-        let command = self.network.command(&self.name, &["proxy", "--port", &port.to_string()]);
+        let command = self
+            .network
+            .command(&self.name, &["proxy", "--port", &port.to_string()]);
         Child::start(command, &log).await.context("homing proxy")
     }
 }
@@ -121,7 +143,9 @@ impl Device {
 pub(crate) fn proxy_address(running: &Child) -> Result<std::net::SocketAddr> {
     let url = running.text("proxy_url")?;
     let address = url.trim_start_matches("http://").trim_end_matches('/');
-    address.parse().with_context(|| format!("the address in {url}"))
+    address
+        .parse()
+        .with_context(|| format!("the address in {url}"))
 }
 
 /// `up`, and a proxy on a device that joined.
@@ -130,11 +154,19 @@ pub(crate) async fn start(network: &Network) -> Result<Front> {
     let device = network.join("bench").await?;
     let proxy = device.proxy(0).await?;
     let address = proxy_address(&proxy)?;
-    Ok(Front { name: super::OURS, address, ends: vec![proxy, up], answers: true })
+    Ok(Front {
+        name: super::OURS,
+        address,
+        ends: vec![proxy, up],
+        answers: true,
+    })
 }
 
 fn prepare(dir: &Path) -> Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(dir).with_context(|| dir.display().to_string())?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| dir.display().to_string())?;
     let settings = dir.join("homing.toml");
     fs::write(&settings, SETTINGS)?;
     fs::set_permissions(&settings, fs::Permissions::from_mode(0o600))?;

@@ -15,13 +15,25 @@ pub(crate) const NAME: &str = "rathole";
 const TOKEN: &str = "bench";
 
 pub(crate) async fn start(place: &Place, origin: SocketAddr) -> Result<Front> {
-    ensure!(installed(NAME), "not installed; docs/performance.md says how");
+    ensure!(
+        installed(NAME),
+        "not installed; docs/performance.md says how"
+    );
     let dir = place.folder(NAME)?;
-    let keys = Command::new(NAME).arg("--genkey").output().await.context("rathole --genkey")?;
+    let keys = Command::new(NAME)
+        .arg("--genkey")
+        .output()
+        .await
+        .context("rathole --genkey")?;
     let keys = String::from_utf8_lossy(&keys.stdout).into_owned();
     let key = |title: &str| {
-        let after = keys.lines().skip_while(|line| !line.starts_with(title)).nth(1);
-        after.map(|line| line.trim().to_owned()).with_context(|| format!("no {title} in {keys}"))
+        let after = keys
+            .lines()
+            .skip_while(|line| !line.starts_with(title))
+            .nth(1);
+        after
+            .map(|line| line.trim().to_owned())
+            .with_context(|| format!("no {title} in {keys}"))
     };
     let (private, public) = (key("Private Key")?, key("Public Key")?);
     let (control, port) = (free_port().await?, free_port().await?);
@@ -41,12 +53,23 @@ pub(crate) async fn start(place: &Place, origin: SocketAddr) -> Result<Front> {
         let file = dir.join(format!("{word}.toml"));
         fs::write(&file, text)?;
         let mut command = Command::new(NAME);
-        command.arg(format!("--{word}")).arg(&file).env("RUST_LOG", "error");
-        ends.push(Child::start_silent(command, &dir.join(format!("{word}.log")))?);
+        command
+            .arg(format!("--{word}"))
+            .arg(&file)
+            .env("RUST_LOG", "error");
+        ends.push(Child::start_silent(
+            command,
+            &dir.join(format!("{word}.log")),
+        )?);
     }
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     if let Some(server) = ends.first_mut() {
         until_open(address, server, &dir.join("server.log")).await?;
     }
-    Ok(Front { name: NAME, address, ends, answers: false })
+    Ok(Front {
+        name: NAME,
+        address,
+        ends,
+        answers: false,
+    })
 }

@@ -59,7 +59,7 @@ fn findings(dir: &DataDir, config: &Config, status: &Value) -> Vec<Finding> {
             "warning",
             "root_on_host",
             "the network's root key lies on this machine",
-            "copy coordinator/root.kit to a place that is offline, check the copy, then delete the file",
+            "homing kit export <file>, then homing kit verify <file>, which deletes it here",
         );
     }
     if dir.has_agent() {
@@ -81,6 +81,14 @@ fn findings(dir: &DataDir, config: &Config, status: &Value) -> Vec<Finding> {
             next: next.to_owned(),
         });
     };
+    if status["host"]["recovering"] == true {
+        note(
+            "problem",
+            "recovering",
+            "the coordinator was restored or set back, and signs nothing".to_owned(),
+            "look at homing devices, revoke what you do not know, then homing coordinator resume",
+        );
+    }
     if let Some(days) = status["device"]["certificate_warning_days"].as_u64() {
         note(
             "problem",

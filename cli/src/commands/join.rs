@@ -1,7 +1,7 @@
 //! `homing join`: makes this device's key, redeems a ticket, stores what came of it.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use homing_certs::{SigningKey, Ticket};
@@ -23,13 +23,7 @@ const MAX_TICKET_FILE: u64 = 16 * 1024;
 
 pub(super) async fn run(dir: &DataDir, args: JoinArgs, output: Output) -> anyhow::Result<()> {
     let _held = dir.hold("join")?;
-    let ticket = Ticket::decode(&ticket_text(&args)?).map_err(|error| {
-        Failure::new(
-            "ticket_malformed",
-            format!("this is not a good ticket: {error}"),
-            NEW_TICKET,
-        )
-    })?;
+    let ticket = read_ticket(args.ticket.as_deref(), args.ticket_file.as_deref())?;
     if dir.has_coordinator() {
         return Err(Failure::new(
             "already_enrolled",
@@ -40,14 +34,7 @@ pub(super) async fn run(dir: &DataDir, args: JoinArgs, output: Output) -> anyhow
     }
     refuse_second_enrolment(dir, &ticket)?;
     let mut config = Config::load(&dir.config())?.unwrap_or_default();
-    if let Some(relay) = &args.relay {
-        config.relay = RelaySetting::from_arg(relay)?;
-    } else if let (Some(url), RelaySetting::Word(word)) = (&ticket.relay, &config.relay)
-        && word == "none"
-    {
-        // The ticket names the relay that its network is reached by.
-        config.relay = RelaySetting::Urls(vec![url.clone()]);
-    }
+    take_relay(&mut config, args.relay.as_deref(), &ticket)?;
 
     files::make_folder(&dir.device())?;
     let key = enrolment_key(dir)?;
@@ -66,7 +53,13 @@ pub(super) async fn run(dir: &DataDir, args: JoinArgs, output: Output) -> anyhow
     let enrolled = redeem(&endpoint, ticket, introduction, output).await;
     let result = match enrolled {
         Ok(enrolled) => store(dir, &config, &enrolled, &endpoint, output),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            // No other ticket would help this key.
+            if matches!(error.0.code.as_str(), "revoked" | "key_in_use" | "denied") {
+                let _ = std::fs::remove_file(key_to_enrol(dir));
+            }
+            Err(error.into())
+        }
     };
     endpoint.close().await;
     result
@@ -74,7 +67,38 @@ pub(super) async fn run(dir: &DataDir, args: JoinArgs, output: Output) -> anyhow
 
 const NEW_TICKET: &str = "copy it whole, or ask for a new one: homing invite";
 
-async fn redeem(
+/// The ticket of the command line, of a file, or of stdin.
+pub(crate) fn read_ticket(ticket: Option<&str>, file: Option<&Path>) -> anyhow::Result<Ticket> {
+    Ok(
+        Ticket::decode(&ticket_text(ticket, file)?).map_err(|error| {
+            Failure::new(
+                "ticket_malformed",
+                format!("this is not a good ticket: {error}"),
+                NEW_TICKET,
+            )
+        })?,
+    )
+}
+
+/// `--relay`, or the relay that the ticket's network is reached by when the settings name none.
+pub(crate) fn take_relay(
+    config: &mut Config,
+    relay: Option<&str>,
+    ticket: &Ticket,
+) -> anyhow::Result<()> {
+    if let Some(relay) = relay {
+        config.relay = RelaySetting::from_arg(relay)?;
+    } else if let (Some(url), RelaySetting::Word(word)) = (&ticket.relay, &config.relay)
+        && word == "none"
+    {
+        config.relay = RelaySetting::Urls(vec![url.clone()]);
+    }
+    Ok(())
+}
+
+/// Shows a ticket to its coordinator and waits for the answer, through an approval if there must be
+/// one.
+pub(crate) async fn redeem(
     endpoint: &Endpoint,
     ticket: Ticket,
     introduction: Introduction,
@@ -108,7 +132,6 @@ fn store(
 ) -> anyhow::Result<()> {
     let enrollment = &enrolled.enrollment;
     files::write(&dir.device().join("cert"), enrolled.certificate.wire())?;
-    // Last: its presence is what makes the directory an enrolled one.
     NetworkFile {
         device: enrollment.device.clone(),
         root_chain: enrollment.root_chain.clone(),
@@ -122,6 +145,9 @@ fn store(
     if files::read(&dir.config())?.is_none() {
         files::write(&dir.config(), config.to_text().as_bytes())?;
     }
+    // Last: until then the same ticket can be redeemed again with the same key.
+    std::fs::rename(key_to_enrol(dir), dir.device().join("key"))
+        .context("the new key could not be put in place")?;
     let certificate = enrolled.certificate.certificate();
     let document = json!({
         "status": "enrolled",
@@ -160,17 +186,12 @@ fn refuse_second_enrolment(dir: &DataDir, ticket: &Ticket) -> anyhow::Result<()>
     .into())
 }
 
-/// The key of this device. A redemption that was interrupted goes on with the same key, so that the
-/// coordinator can give the same answer; a directory that was enrolled before gets a fresh one,
-/// because a revoked key stays blocked for ever.
+/// The key to enrol: a fresh one, because a revoked key stays blocked for ever. It lies beside the
+/// key in use, which a refused ticket must not cost. A redemption that was interrupted goes on with
+/// the same one, so that the coordinator can give the same answer.
 fn enrolment_key(dir: &DataDir) -> anyhow::Result<SigningKey> {
-    let path = dir.device().join("key");
-    if !dir.has_device() {
-        if let Some(key) = files::read_key(&path)? {
-            return Ok(key);
-        }
-        let key = files::new_key()?;
-        files::write_key(&path, &key)?;
+    let path = key_to_enrol(dir);
+    if let Some(key) = files::read_key(&path)? {
         return Ok(key);
     }
     let key = files::new_key()?;
@@ -178,10 +199,14 @@ fn enrolment_key(dir: &DataDir) -> anyhow::Result<SigningKey> {
     Ok(key)
 }
 
-fn ticket_text(args: &JoinArgs) -> anyhow::Result<String> {
+fn key_to_enrol(dir: &DataDir) -> PathBuf {
+    dir.device().join("key.new")
+}
+
+fn ticket_text(ticket: Option<&str>, file: Option<&Path>) -> anyhow::Result<String> {
     let mut text = String::new();
-    match (&args.ticket, &args.ticket_file) {
-        (Some(ticket), _) if ticket != "-" => return Ok(ticket.clone()),
+    match (ticket, file) {
+        (Some(ticket), _) if ticket != "-" => return Ok(ticket.to_owned()),
         (_, Some(file)) if file != Path::new("-") => {
             let file = std::fs::File::open(file)
                 .with_context(|| format!("{} could not be opened", file.display()))?;

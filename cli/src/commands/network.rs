@@ -25,7 +25,8 @@ pub(crate) async fn request(
     let reply = match ask_running(dir, LocalCommand::Network(request.clone())).await? {
         Some(LocalReply::Network(reply)) => reply,
         Some(_) => return Err(unexpected().into()),
-        None if dir.has_coordinator() => host::offline(dir, request).await?,
+        None if dir.has_coordinator() => host::offline::request(dir, request).await?,
+        None if dir.has_agent() && !dir.has_device() => return Err(host::no_coordinator().into()),
         None => from_joined_device(dir, &request).await?,
     };
     match reply {

@@ -32,7 +32,7 @@ pub(super) async fn run(dir: &DataDir, args: ProxyArgs, output: Output) -> anyho
 
     let mut tasks = JoinSet::new();
     let shutdown = runtime::shutdown_on_signal(&mut tasks)?;
-    let answers = Arc::new(Answers::new(side.status(), None, shutdown.clone()));
+    let answers = Arc::new(Answers::new(Some(side.status()), None, shutdown.clone()));
     tasks.spawn(socket.run(answers, shutdown.clone()));
     let document = json!({
         "proxy_url": side.proxy_url,
@@ -48,7 +48,7 @@ pub(super) async fn run(dir: &DataDir, args: ProxyArgs, output: Output) -> anyho
             side.proxy_url
         )
     });
-    let ended = side.run(shutdown.clone()).await;
+    let ended = side.run(output, shutdown.clone()).await;
     shutdown.cancel();
     while tasks.join_next().await.is_some() {}
     device.endpoint().close().await;

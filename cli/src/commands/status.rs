@@ -28,7 +28,7 @@ pub(super) async fn document(dir: &DataDir) -> anyhow::Result<Value> {
             Ok(json!({
                 "running": false,
                 "device": network.map(|network| json!({ "device": network.device })),
-                "host": dir.has_coordinator().then(|| json!({})),
+                "host": (dir.has_coordinator() || dir.has_agent()).then(|| json!({})),
             }))
         }
     }
@@ -41,35 +41,44 @@ fn text(document: &Value, output: Output) -> String {
                 "Nothing is set up here. homing up makes a network, homing join enters one."
             }
             (Value::Null, _) => "Nothing runs here. homing proxy serves this device.",
+            (_, Value::Null) => {
+                "Nothing runs here. homing up, homing coordinator run or homing agent run starts it."
+            }
             _ => "Nothing runs here. homing up starts it.",
         };
         return what.to_owned();
     }
+    let mut lines = vec![format!(
+        "{} (pid {})",
+        output.bold("homing runs"),
+        document["pid"]
+    )];
     let device = &document["device"];
-    let mut lines = vec![
-        format!("{} (pid {})", output.bold("homing runs"), document["pid"]),
-        line(
-            "device",
-            &[&device["device"], &device["role"], &device["user"]],
-        ),
-        line(
-            "certificate",
-            &[&json!("until"), &device["certificate_expires_at"]],
-        ),
-        line(
-            "agent",
-            &[
-                &device["agent"],
-                &device["link"],
-                &device["path"],
-                &device["remote_addr"],
-            ],
-        ),
-        line("proxy", &[&device["proxy_url"]]),
-    ];
+    if !device.is_null() {
+        lines.extend([
+            line(
+                "device",
+                &[&device["device"], &device["role"], &device["user"]],
+            ),
+            line(
+                "certificate",
+                &[&json!("until"), &device["certificate_expires_at"]],
+            ),
+            line(
+                "agent",
+                &[
+                    &device["agent"],
+                    &device["link"],
+                    &device["path"],
+                    &device["remote_addr"],
+                ],
+            ),
+            line("proxy", &[&device["proxy_url"]]),
+        ]);
+    }
     let host = &document["host"];
-    if !host.is_null() {
-        lines.push(line("NodeId", &[&host["agent_node_id"]]));
+    if !host["agent_node_id"].is_null() {
+        lines.push(line("NodeId", &[&host["agent_node_id"], &host["agent"]]));
         lines.push(format!(
             "  {:<12} {} devices connected",
             "here", host["agent_connections"]
@@ -78,6 +87,15 @@ fn text(document: &Value, output: Output) -> String {
             "  {:<12} entry {}, heard {} s ago, {} revoked",
             "log", host["log_seq"], host["log_staleness_seconds"], host["revoked_devices"]
         ));
+    }
+    if !host["coordinator_node_id"].is_null() {
+        lines.push(line("coordinator", &[&host["coordinator_node_id"]]));
+    }
+    if host["recovering"] == true {
+        lines.push(
+            "  recovering   it signs nothing: look at homing devices, then homing coordinator resume"
+                .to_owned(),
+        );
     }
     lines.join("\n")
 }

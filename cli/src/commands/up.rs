@@ -1,16 +1,16 @@
 //! `homing up`: everything in this process.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::first_run::choose_relay;
+use super::serving::Serving;
 use crate::answers::Answers;
 use crate::args::UpArgs;
-use crate::config::{Config, RelaySetting};
+use crate::config::Config;
 use crate::control_socket::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::device_side::DeviceSide;
@@ -19,15 +19,12 @@ use crate::host::{self, Host};
 use crate::output::Output;
 use crate::{files, runtime};
 
-/// From a signal to the end of the process.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
-
 pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::Result<()> {
     let _held = dir.hold("up")?;
     let stored = Config::load(&dir.config())?;
     let first_run = stored.is_none();
     let mut config = stored.unwrap_or_default();
-    choose_relay(&mut config, &args, first_run, output)?;
+    choose_relay(&mut config, args.relay.as_deref(), first_run, output)?;
     let mut running = config.clone();
     if let Some(port) = args.port {
         running.proxy.port = port;
@@ -51,12 +48,12 @@ pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::
 
     let mut tasks = JoinSet::new();
     let shutdown = runtime::shutdown_on_signal(&mut tasks)?;
-    let answers = Answers::new(side.status(), Some(host.status()), shutdown.clone());
+    let status = host.status();
+    let answers = Answers::new(Some(side.status()), Some(status.clone()), shutdown.clone());
     tasks.spawn(socket.run(Arc::new(answers), shutdown.clone()));
 
     let Host {
         coordinator,
-        coordinator_endpoint,
         agent,
         device,
         agent_info,
@@ -69,64 +66,33 @@ pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::
     let agent_stop = tokio_util::sync::CancellationToken::new();
     let (proxy_stop, stop_agent) = (shutdown.clone(), agent_stop.clone());
     parts.spawn(async move {
-        let ended = side.run(proxy_stop).await;
+        let ended = side.run(output, proxy_stop).await;
         stop_agent.cancel();
         ended
     });
-    parts.spawn(host::run(
-        coordinator,
-        coordinator_endpoint,
-        agent,
-        serving,
-        agent_stop,
-    ));
+    parts.spawn(host::run(coordinator, agent, serving, agent_stop));
 
     let ready = async {
         is_serving.wait_for(|serving| *serving).await.ok();
-        pool.connected().await
-    };
-    let first_end = tokio::select! {
-        ready = ready => {
-            ready.map_err(Failure)?;
-            announce(output, &agent_info, &network_id, &proxy_url, first_run);
-            None
+        let connected = pool.connected().await;
+        // While recovering nothing is renewed; it runs all the same, so that the owner can look at
+        // the devices and resume.
+        if let Err(error) = connected
+            && !status.is_recovering().await
+        {
+            return Err(Failure(error).into());
         }
-        ended = parts.join_next() => ended,
+        announce(output, &agent_info, &network_id, &proxy_url, first_run);
+        Ok(())
     };
-    let first_end = match first_end {
-        Some(ended) => Some(ended),
-        None => tokio::select! {
-            () = shutdown.cancelled() => None,
-            ended = parts.join_next() => ended,
-        },
+    let serving = Serving {
+        parts,
+        tasks,
+        shutdown,
     };
-    shutdown.cancel();
-    let stop = async {
-        let mut result = flatten(first_end);
-        while let Some(ended) = parts.join_next().await {
-            result = result.and(flatten(Some(ended)));
-        }
-        while tasks.join_next().await.is_some() {}
-        device.endpoint().close().await;
-        result
-    };
-    match tokio::time::timeout(SHUTDOWN_DEADLINE, stop).await {
-        Ok(result) => result,
-        Err(_) => {
-            output.warn("some connections did not end in time");
-            Ok(())
-        }
-    }
-}
-
-type Ended = Result<anyhow::Result<()>, tokio::task::JoinError>;
-
-fn flatten(ended: Option<Ended>) -> anyhow::Result<()> {
-    match ended {
-        None => Ok(()),
-        Some(Ok(result)) => result,
-        Some(Err(error)) => Err(anyhow::Error::new(error).context("a part of homing failed")),
-    }
+    serving
+        .until_end(output, ready, async { device.endpoint().close().await })
+        .await
 }
 
 fn announce(
@@ -147,7 +113,7 @@ fn announce(
     });
     output.result(&document, || {
         let first = if first_run {
-            "\nA new network was made. Its root key lies in coordinator/root.kit: copy that file to a place\nthat is not this machine.\n"
+            "\nA new network was made. Its root key lies in coordinator/root.kit: move it offline with\nhoming kit export <file> and homing kit verify <file>.\n"
         } else {
             ""
         };
@@ -157,33 +123,4 @@ fn announce(
             agent.reach.node_id,
         )
     });
-}
-
-/// `--relay`, or the settings, or what a person at a terminal answers at first run.
-fn choose_relay(
-    config: &mut Config,
-    args: &UpArgs,
-    first_run: bool,
-    output: Output,
-) -> anyhow::Result<()> {
-    if let Some(relay) = &args.relay {
-        config.relay = RelaySetting::from_arg(relay)?;
-        return Ok(());
-    }
-    if !first_run {
-        return Ok(());
-    }
-    if output.is_json() || !std::io::stdin().is_terminal() {
-        output.progress("relay = \"none\": only this machine and the local network can reach the agent; homing.toml changes that");
-        return Ok(());
-    }
-    output.progress(
-        "How may devices reach this agent from other networks?\n  none    only this machine and the local network (nothing is contacted outside)\n  public  through iroh's public relays and look-up (they see keys and sizes, never content)\n  URL     through your own relay",
-    );
-    output.prompt("relay [none]: ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    let answer = answer.trim();
-    config.relay = RelaySetting::from_arg(if answer.is_empty() { "none" } else { answer })?;
-    Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -57,6 +59,13 @@ impl Dir {
             .env_remove("HOMING_LOG")
             .env("NO_COLOR", "1");
         command
+    }
+
+    /// Writes settings, before the first run too.
+    pub(crate) fn configure(&self, text: &str) {
+        std::fs::create_dir_all(self.path()).unwrap();
+        set_mode(&self.path(), 0o700);
+        std::fs::write(self.path().join("homing.toml"), text).unwrap();
     }
 
     /// Runs a command to its end.
@@ -154,12 +163,7 @@ impl Said {
         assert_eq!(self.status.code(), Some(exit), "{self:?}");
         let error = self.json()["error"].clone();
         assert_eq!(error["code"], code, "{self:?}");
-        assert!(
-            error["message"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty()),
-            "{self:?}"
-        );
+        explained(&error);
         error
     }
 
@@ -198,6 +202,11 @@ impl Running {
         assert!(status.success(), "{status}; the log says:\n{}", self.log());
     }
 
+    /// Waits for an end that nobody asked for; the signal that it died of.
+    pub(crate) fn died_of(&mut self) -> Option<i32> {
+        wait(&mut self.child, LIMIT).and_then(|status| status.signal())
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -228,6 +237,15 @@ impl Curled {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The error of a request that must have been refused like this.
+    pub(crate) fn refused(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        let error = self.json()["error"].clone();
+        assert_eq!(error["code"], code, "{error}");
+        explained(&error);
+        error
     }
 
     pub(crate) fn ok(&self) -> Value {
@@ -270,6 +288,16 @@ pub(crate) fn curl<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Curled
     }
 }
 
+/// Every refusal has a sentence and a next step beside its code.
+pub(crate) fn explained(error: &Value) {
+    for part in ["code", "message", "hint"] {
+        assert!(
+            error[part].as_str().is_some_and(|text| !text.is_empty()),
+            "no {part} in {error}"
+        );
+    }
+}
+
 pub(crate) fn signal(pid: i32, name: &str) {
     let status = Command::new("kill")
         .arg(format!("-{name}"))
@@ -289,6 +317,10 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
         assert!(start.elapsed() < LIMIT, "{what} did not come about");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {

@@ -10,6 +10,13 @@
     reason = "a test that fails shows the logs of its processes"
 )]
 
+mod browser;
+mod crash;
 mod floors;
+mod hosts;
 mod kit;
+mod machine;
+mod split;
 mod story;
+mod tickets;
+mod users;

@@ -5,6 +5,7 @@ use homing_certs::{
     Delta, LogHead, REVOKED, Replica, RevocationEntry, RootChain, SigningClock, TrustState,
     UnixTime, UserId, delta_hash,
 };
+use homing_transport::crash;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::audit::{Audit, AuditError, AuditEvent};
@@ -13,7 +14,6 @@ use super::keys::Keys;
 use super::refusal::{AuthorityError, Refusal};
 use super::rights::Actor;
 use super::{META_LAST_SIGNED, META_RECOVERING, SignedDelta};
-use crate::crash::crash_point;
 use crate::moment::Moment;
 
 /// Notices that are kept; older ones have been heard by every device that connects once a month.
@@ -202,9 +202,14 @@ impl<'a> Change<'a> {
         if let Some(time) = self.signed {
             set_meta(&self.tx, META_LAST_SIGNED, int(time.0))?;
         }
-        crash_point("before_commit");
+        let revokes = !self.deltas.is_empty();
+        if revokes {
+            crash::point("before_commit");
+        }
         self.tx.commit()?;
-        crash_point("after_commit");
+        if revokes {
+            crash::point("after_commit");
+        }
         if let Some(time) = self.signed {
             self.clock.signed(time);
         }

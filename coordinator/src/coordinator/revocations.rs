@@ -76,7 +76,8 @@ impl Revocations {
         // Listening before the look into the database, so that nothing falls in between.
         let feed = shared.feed.subscribe();
         let following = shared.replicas.follow(connection.peer());
-        let (sender, receiver) = stream.split();
+        // After a restore an agent may bring a whole snapshot.
+        let (sender, receiver) = stream.with_limit(MAX_SNAPSHOT_FRAME).split();
         sender.prioritise();
         let (gaps, gap) = mpsc::channel(1);
         let theirs = hello.log_head.map_or(NOTHING, LogHead::from);

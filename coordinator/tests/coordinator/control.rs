@@ -62,8 +62,8 @@ async fn a_device_renews_and_lists_and_is_seen_online() {
     );
     let refused = soon(client.request(&ControlRequest::Invite(InviteRequest::default()))).await;
     let refused = refused.unwrap_err();
-    assert_eq!(refused.code, "forbidden");
-    assert!(!refused.hint.is_empty());
+    assert_eq!(refused.body().code, "forbidden");
+    assert!(!refused.body().hint.is_empty());
     running.stop().await;
 }
 

@@ -125,6 +125,21 @@ fn other_sites_may_only_link_to_a_page() {
             let result = with(&format!("Sec-Fetch-Site: {site}\r\n{rest}"));
             assert_eq!(refusal(result), Some(Refusal::CrossSite), "{rest}");
         }
+        for (target, ours) in [
+            ("/?from=elsewhere", true),
+            ("/api/whoami", false),
+            ("/api/files/a.txt", false),
+            ("/ws", false),
+            ("/.homing/proxy", false),
+            ("//", false),
+            ("/?/../api/whoami", true),
+        ] {
+            let head = format!(
+                "GET {target} HTTP/1.1\r\nHost: localhost:7070\r\nSec-Fetch-Site: {site}\r\n\
+                 {navigation}\r\n"
+            );
+            assert_eq!(check(&head).is_ok(), ours, "{target}");
+        }
         for method in ["POST", "OPTIONS", "HEAD", "DELETE"] {
             let head = format!(
                 "{method} / HTTP/1.1\r\nHost: localhost:7070\r\nSec-Fetch-Site: {site}\r\n\

@@ -5,9 +5,9 @@ use homing_protocol::close::AfterClose;
 use homing_protocol::gateway::{Hello, HelloOk};
 use homing_protocol::{Document, alpn};
 use homing_transport::Endpoint;
+use homing_transport::clock::wall_clock;
 use homing_transport::dial::{DialError, dial_agent};
 use homing_transport::registry::MAX_CONNECTIONS_PER_DEVICE;
-use homing_transport::trust::wall_clock;
 
 use crate::kit::{
     LIMIT, Network, TestAgent, answer_hello, device_endpoint, gateway_endpoint, key, node_id,

@@ -13,9 +13,9 @@ use homing_certs::{
 };
 use homing_protocol::alpn;
 use homing_transport::admission::{Admission, ProofSource};
+use homing_transport::clock::wall_clock;
 use homing_transport::credentials::Credentials;
 use homing_transport::http;
-use homing_transport::trust::wall_clock;
 use homing_transport::{
     Connection, Endpoint, EndpointConfig, Protocol, Registry, Relay, Server, ServerLimits, Trust,
 };
@@ -333,4 +333,30 @@ pub(crate) fn answer_hello(
         server.run(CancellationToken::new()).await;
     })
     .abort_handle()
+}
+
+/// Serves an endpoint with this doorkeeper: admits and holds connections, nothing more.
+pub(crate) async fn admit_one(endpoint: Endpoint, admission: Admission) {
+    struct Holding(Admission);
+    impl Protocol for Holding {
+        fn alpn(&self) -> &'static [u8] {
+            alpn::GATEWAY
+        }
+        fn serve(
+            self: Arc<Self>,
+            connection: Connection,
+            _shutdown: CancellationToken,
+        ) -> BoxFuture<'static, ()> {
+            Box::pin(async move {
+                let admitted = self.0.admit(connection).await.unwrap();
+                admitted.connection().closed().await;
+            })
+        }
+    }
+    let server = Server::new(
+        endpoint,
+        vec![Arc::new(Holding(admission))],
+        ServerLimits::default(),
+    );
+    server.run(CancellationToken::new()).await;
 }

@@ -10,4 +10,5 @@
 mod admission;
 mod kit;
 mod pool;
+mod relay;
 mod streams;

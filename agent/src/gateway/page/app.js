@@ -20,8 +20,14 @@ function line(kind, text) {
   return p;
 }
 
-function state(text) {
+function state(text, open) {
   byId("state").textContent = text;
+  byId("state").dataset.state = open ? "open" : "waiting";
+  byId("send").disabled = !open;
+}
+
+function running(now) {
+  byId("stop").hidden = !now;
 }
 
 function show(frame) {
@@ -33,7 +39,7 @@ function show(frame) {
     case "message":
       line("user", frame.text);
       answer = null;
-      byId("stop").disabled = false;
+      running(true);
       break;
     case "queued":
       line("note", `waiting, position ${frame.position}`);
@@ -48,7 +54,7 @@ function show(frame) {
     case "turn_complete":
       if (frame.reason !== "done") line("note", frame.reason);
       answer = null;
-      byId("stop").disabled = true;
+      running(false);
       break;
     case "error":
     case "command_result":
@@ -56,6 +62,7 @@ function show(frame) {
       break;
     case "cleared":
       log.replaceChildren();
+      answer = null;
       break;
   }
 }
@@ -65,16 +72,16 @@ function connect() {
   socket = new WebSocket(`${scheme}//${location.host}/ws`);
   socket.onopen = () => {
     retry = FIRST_RETRY_MS;
-    state("connected");
+    state("connected", true);
     socket.send(JSON.stringify({ type: "session_open", session_id: SESSION, from_seq: seen + 1 }));
   };
   socket.onmessage = (event) => show(JSON.parse(event.data));
   socket.onclose = (event) => {
     if (event.code === 4003) {
-      state("this device was revoked");
+      state("this device was revoked", false);
       return;
     }
-    state("disconnected, trying again");
+    state("disconnected, trying again", false);
     setTimeout(connect, retry);
     retry = Math.min(retry * 2, LAST_RETRY_MS);
   };
@@ -95,17 +102,24 @@ byId("say").addEventListener("submit", (event) => {
 });
 
 byId("stop").addEventListener("click", () => {
+  if (!socket || socket.readyState !== WebSocket.OPEN) return;
   socket.send(JSON.stringify({ type: "interrupt", session_id: SESSION }));
 });
 
+async function read(path) {
+  const response = await fetch(path);
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.error.message);
+  return body;
+}
+
 async function load() {
-  const [info, who] = await Promise.all([
-    fetch("/api/agent-info").then((answer) => answer.json()),
-    fetch("/api/whoami").then((answer) => answer.json()),
-  ]);
+  const [info, who] = await Promise.all([read("/api/agent-info"), read("/api/whoami")]);
   document.title = byId("agent").textContent = info.name;
   byId("who").textContent = `${who.user}, ${who.role}, ${who.path}, device ${who.node_id.slice(0, 10)}`;
 }
 
-load().catch(() => state("the agent did not answer"));
+load().catch((error) => {
+  byId("who").textContent = error.message;
+});
 connect();

@@ -39,7 +39,9 @@ pub(super) async fn run(
             Ok(format!("{running}, {} waiting", activity.waiting))
         }
         "help" => {
-            let lines = COMMANDS.iter().map(|(name, what)| format!("{name}: {what}"));
+            let lines = COMMANDS
+                .iter()
+                .map(|(name, what)| format!("{name}: {what}"));
             Ok(lines.collect::<Vec<_>>().join("\n"))
         }
         _ => {
@@ -56,5 +58,10 @@ async fn clear(
     session: &str,
 ) -> Result<String, ApiError> {
     let cleared = state.sessions.clear(principal.user_id, session).await?;
-    Ok(if cleared { "cleared" } else { "nothing to clear" }.to_owned())
+    Ok(if cleared {
+        "cleared"
+    } else {
+        "nothing to clear"
+    }
+    .to_owned())
 }

@@ -61,10 +61,10 @@ pub(super) enum ServerFrame {
         name: String,
         text: String,
     },
-    /// Events before `first_seq` are no longer kept.
+    /// Events up to `seq` are no longer kept.
     HistoryTruncated {
         session_id: String,
-        first_seq: u64,
+        seq: u64,
     },
     ResourceEvent {
         resource: &'static str,
@@ -103,7 +103,11 @@ impl ServerFrame {
 /// The frame of an event: its body with the session and its number in front.
 pub(super) fn event_frame(session_json: &str, event: &LoggedEvent) -> Utf8Bytes {
     let rest = event.body.strip_prefix('{').unwrap_or("}");
-    format!("{{\"session_id\":{session_json},\"seq\":{},{rest}", event.seq).into()
+    format!(
+        "{{\"session_id\":{session_json},\"seq\":{},{rest}",
+        event.seq
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -115,11 +119,21 @@ mod tests {
 
     #[test]
     fn the_frame_of_an_event_is_its_body_with_session_and_number() {
-        let body = SessionEvent::Delta { text: "\"hi\"".into() }.body();
-        let event = LoggedEvent { seq: 7, turn_id: None, body };
+        let body = SessionEvent::Delta {
+            text: "\"hi\"".into(),
+        }
+        .body();
+        let event = LoggedEvent {
+            seq: 7,
+            turn_id: None,
+            body,
+        };
         let session = serde_json::to_string("a\"b").unwrap();
         let frame: Value = serde_json::from_str(&event_frame(&session, &event)).unwrap();
-        assert_eq!(frame, json!({"type": "delta", "text": "\"hi\"", "session_id": "a\"b", "seq": 7}));
+        assert_eq!(
+            frame,
+            json!({"type": "delta", "text": "\"hi\"", "session_id": "a\"b", "seq": 7})
+        );
     }
 
     #[test]

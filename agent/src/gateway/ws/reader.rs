@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::frames::{ClientFrame, FrameName, ServerFrame};
 use super::writer::Outgoing;
-use super::{Ending, Socket, close_code, commands};
+use super::{Ending, MAX_FRAME, Socket, close_code, commands};
 use crate::audit::{Decision, Kind};
 use crate::gateway::Principal;
 use crate::gateway::error::ApiError;
@@ -32,7 +32,11 @@ pub(super) async fn read(
     stream: &mut SplitStream<WebSocket>,
     replies: mpsc::Sender<Outgoing>,
 ) -> Ending {
-    let mut reader = Reader { socket, replies, open: HashSet::new() };
+    let mut reader = Reader {
+        socket,
+        replies,
+        open: HashSet::new(),
+    };
     let silence = socket.state.settings.liveness.dead_after;
     loop {
         let Ok(message) = tokio::time::timeout(silence, stream.next()).await else {
@@ -41,13 +45,13 @@ pub(super) async fn read(
         let outcome = match message {
             None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Text(text))) if text.len() > MAX_FRAME => Err(too_large()),
             Some(Ok(Message::Text(text))) => reader.take(text.as_str()).await,
-            Some(Ok(Message::Binary(_))) => {
-                Err(Ending::Close(close_code::POLICY, "text frames only".to_owned()))
-            }
-            Some(Err(error)) if is_too_large(&error) => {
-                Err(Ending::Close(close_code::TOO_LARGE, "message above 1 MiB".to_owned()))
-            }
+            Some(Ok(Message::Binary(_))) => Err(Ending::Close(
+                close_code::POLICY,
+                "text frames only".to_owned(),
+            )),
+            Some(Err(error)) if is_too_large(&error) => Err(too_large()),
             Some(Err(_)) => Err(Ending::Gone),
         };
         if let Err(ending) = outcome {
@@ -90,17 +94,26 @@ impl Reader<'_> {
             Need::Scope(scope) => scope,
             Need::Admitted => "",
         };
-        let entry = |kind| principal.entry(kind).call("ws", line.name).capability(scope);
+        let entry = |kind| {
+            principal
+                .entry(kind)
+                .call("ws", line.name)
+                .capability(scope)
+        };
         let now = Instant::now();
         match line.class {
             Class::Read => state.limits.read(principal.node_id, now)?,
             Class::Write => state.limits.write(principal.node_id, now)?,
-            Class::Run => state.limits.run(principal.node_id, principal.user_id, now)?,
+            Class::Run => state
+                .limits
+                .run(principal.node_id, principal.user_id, now)?,
             Class::Stop => {}
         }
         if let Err(error) = self.socket.context.check(principal, line.need) {
             let refused = entry(Kind::Refused).decision(Decision::Refused);
-            state.audit.note(refused.detail("code", error.code.as_ref()));
+            state
+                .audit
+                .note(refused.detail("code", error.code.as_ref()));
             return Err(error);
         }
         let allowed = entry(Kind::Call).decision(Decision::Allowed);
@@ -125,22 +138,40 @@ impl Reader<'_> {
         match frame {
             ClientFrame::Auth {} => {
                 let agent_name = state.settings.name.clone();
-                self.reply(ServerFrame::AuthOk { agent_name, version: VERSION }).await?;
+                self.reply(ServerFrame::AuthOk {
+                    agent_name,
+                    version: VERSION,
+                })
+                .await?;
             }
             ClientFrame::Ping {} => self.reply(ServerFrame::Pong {}).await?,
-            ClientFrame::SessionOpen { session_id, from_seq } => {
+            ClientFrame::SessionOpen {
+                session_id,
+                from_seq,
+            } => {
                 return self.follow(principal, session_id, from_seq, true).await;
             }
-            ClientFrame::TextFinal { text, session_id, attachments, client_msg_id } => {
+            ClientFrame::TextFinal {
+                text,
+                session_id,
+                attachments,
+                client_msg_id,
+            } => {
                 if let Err(error) = self.check_files(principal, &attachments).await {
                     return Ok(Err(error));
                 }
                 // Before the message is taken, so that none of its events can be missed.
-                if let Err(error) = self.follow(principal, session_id.clone(), None, false).await? {
+                if let Err(error) = self
+                    .follow(principal, session_id.clone(), None, false)
+                    .await?
+                {
                     return Ok(Err(error));
                 }
-                let message =
-                    sessions::Message { text, attachments, client_msg_id: client_msg_id.clone() };
+                let message = sessions::Message {
+                    text,
+                    attachments,
+                    client_msg_id: client_msg_id.clone(),
+                };
                 let speaker = Arc::new(principal.speaker());
                 match state.sessions.say(speaker, &session_id, message).await {
                     Ok(Said::Started | Said::Queued(_)) => {}
@@ -155,7 +186,10 @@ impl Reader<'_> {
             }
             ClientFrame::Command { name, session_id } => {
                 match commands::run(state, principal, &name, &session_id).await {
-                    Ok(text) => self.reply(ServerFrame::CommandResult { name, text }).await?,
+                    Ok(text) => {
+                        self.reply(ServerFrame::CommandResult { name, text })
+                            .await?
+                    }
                     Err(error) => return Ok(Err(error)),
                 }
             }
@@ -199,8 +233,15 @@ impl Reader<'_> {
             return Err(ApiError::bad_request("too_many_attachments", message));
         }
         for attachment in attachments {
-            let name = attachment.path.strip_prefix("/api/files/").unwrap_or_default();
-            self.socket.state.files.open_file(principal.user_id, name).await?;
+            let name = attachment
+                .path
+                .strip_prefix("/api/files/")
+                .unwrap_or_default();
+            self.socket
+                .state
+                .files
+                .open_file(principal.user_id, name)
+                .await?;
         }
         Ok(())
     }
@@ -219,7 +260,10 @@ fn parse(text: &str) -> Result<(ClientFrame, &'static Frame), ApiError> {
         .map_err(|_| ApiError::bad_request("bad_frame", "a frame is a JSON object with a type"))?;
     let Some(line) = routes::find_frame(&name.name) else {
         let known: Vec<&str> = routes::FRAMES.iter().map(|frame| frame.name).collect();
-        let message = format!("this agent does not know the frame; it knows {}", known.join(", "));
+        let message = format!(
+            "this agent does not know the frame; it knows {}",
+            known.join(", ")
+        );
         return Err(ApiError::bad_request("unknown_frame", message));
     };
     let frame = serde_json::from_str(text).map_err(|error| {
@@ -229,7 +273,13 @@ fn parse(text: &str) -> Result<(ClientFrame, &'static Frame), ApiError> {
     Ok((frame, line))
 }
 
+fn too_large() -> Ending {
+    Ending::Close(close_code::TOO_LARGE, "message above 1 MiB".to_owned())
+}
+
 fn is_too_large(error: &axum::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<tungstenite::Error>());
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<tungstenite::Error>());
     matches!(cause, Some(tungstenite::Error::Capacity(_)))
 }

@@ -43,7 +43,12 @@ async fn run(
     let user = socket.principal()?.user_id;
     let feed = socket.state.feeds.of(user);
     let mut moved = feed.subscribe();
-    let mut writer = Writer { socket, sink, follows: BTreeMap::new(), resources: feed.last() };
+    let mut writer = Writer {
+        socket,
+        sink,
+        follows: BTreeMap::new(),
+        resources: feed.last(),
+    };
     let every = socket.state.settings.liveness.ping_every;
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -108,7 +113,9 @@ impl Writer<'_> {
         let mut wrote = false;
         let ids: Vec<String> = self.follows.keys().cloned().collect();
         for id in ids {
-            let Some((json, follow)) = self.follows.get(&id).cloned() else { continue };
+            let Some((json, follow)) = self.follows.get(&id).cloned() else {
+                continue;
+            };
             let tail = follow.log.after(follow.cursor).await.map_err(|error| {
                 tracing::error!(%error, "a session's log could not be read");
                 Ending::Close(1011, "internal".to_owned())
@@ -125,7 +132,7 @@ impl Writer<'_> {
                 Tail::Gone(until) => {
                     let frame = ServerFrame::HistoryTruncated {
                         session_id: id.clone(),
-                        first_seq: until + 1,
+                        seq: until,
                     };
                     self.feed(Message::Text(frame.text())).await?;
                     until
@@ -158,9 +165,10 @@ impl Writer<'_> {
 
     fn still_allowed(&self) -> Result<(), Ending> {
         let principal = self.socket.principal()?;
-        self.socket.context.check(&principal, Need::Scope("chat")).map_err(|error| {
-            Ending::Close(close_code::POLICY, error.code.into_owned())
-        })
+        self.socket
+            .context
+            .check(&principal, Need::Scope("chat"))
+            .map_err(|error| Ending::Close(close_code::POLICY, error.code.into_owned()))
     }
 
     async fn feed(&mut self, message: Message) -> Result<(), Ending> {
