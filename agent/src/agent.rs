@@ -18,7 +18,7 @@ use homing_protocol::alpn;
 use homing_protocol::gateway::Reach;
 use homing_transport::admission::{Admission, Admitted, Peer};
 use homing_transport::controlling::ControlClient;
-use homing_transport::credentials::Credentials;
+use homing_transport::credentials::{Credentials, own_certificate};
 use homing_transport::renewing::{self, Keep};
 use homing_transport::server::Ended;
 use homing_transport::{
@@ -152,8 +152,7 @@ impl Agent {
                 .await
                 .map_err(AgentError::Store)?;
         }
-        let certificate = trust_state
-            .verify_certificate(&config.certificate)
+        let certificate = own_certificate(&trust_state, &config.certificate)
             .map_err(AgentError::Certificate)?;
         let floor = UnixTime(floor.0.max(trust_state.newest_signed_time().0));
         let trust = Arc::new(Trust::new(trust_state, floor));

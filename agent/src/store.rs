@@ -85,6 +85,20 @@ pub enum Durability {
     Disk,
 }
 
+/// Writes a consistent copy of an agent's database to a new file, also while an agent works on it.
+/// Blocks.
+///
+/// # Errors
+/// When SQLite refuses, also when `to` holds anything.
+pub fn copy_database(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let connection = open_reader(from)?;
+    let to = to
+        .to_str()
+        .ok_or_else(|| StoreError::Value("a path that is not UTF-8".to_owned()))?;
+    connection.execute("VACUUM INTO ?1", [to])?;
+    Ok(())
+}
+
 impl Store {
     /// Opens or creates the database and brings its schema up to date. Blocks.
     ///

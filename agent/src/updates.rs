@@ -8,7 +8,7 @@ mod history;
 use std::sync::Arc;
 use std::time::Duration;
 
-use homing_certs::{Applied, LogError, LogHead, NodeId, REVOKED, RevocationEntry};
+use homing_certs::{Applied, LogError, LogHead, NodeId, REVOKED, ReasonCode, RevocationEntry};
 use homing_protocol::frame::MAX_SNAPSHOT_FRAME;
 use homing_protocol::gateway::Reach;
 use homing_protocol::revocations::{AgentMessage, HEARTBEAT_SECS, LogMessage};
@@ -269,15 +269,22 @@ impl Updates {
     }
 
     async fn take_root(&self, document: &Document) {
-        if let Err(error) = self.trust().extend_root(document.as_ref()) {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "a root document was refused"
-            );
+        let refused = self.trust().extend_root(document.as_ref()).err();
+        // One that came with a renewal is in force already and may not be on disk yet.
+        let state = self.trust().state();
+        let mut epochs = (homing_certs::GENESIS_EPOCH..).zip(state.chain().wires());
+        let Some((epoch, _)) = epochs.find(|(_, wire)| **wire == document.0) else {
+            if let Some(error) = refused {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a root document was refused"
+                );
+            }
             return;
-        }
-        let epoch = self.trust().state().chain().epoch();
+        };
         info!(epoch, "the network has a new root document");
+        // No certificate of the old signer counts any more; who is connected renews and comes back.
+        self.registry.refuse_all(ReasonCode::UnknownSigner);
         if let Err(error) = self.state.store.save_root(epoch, document.0.clone()).await {
             error!(
                 error = &error as &dyn std::error::Error,

@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Shorter loads: shows that everything works, says little about speed
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Seconds that a run may wait in all for other work on this machine to pause
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) patience: u64,
     /// The program to measure [default: homing beside this program]
     #[arg(long, value_name = "FILE")]
     pub(crate) homing: Option<PathBuf>,

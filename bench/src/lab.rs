@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::args::Args;
+use crate::calm::Calm;
 use crate::child::Child;
 use crate::mapping::Kind;
 use crate::systems::homing::Network;
@@ -47,6 +48,8 @@ pub(crate) struct Sizes {
     /// Bytes of a transfer.
     pub(crate) bulk: u64,
     pub(crate) quick: bool,
+    /// What waiting for a calm machine may take.
+    patience: Duration,
 }
 
 impl Sizes {
@@ -58,6 +61,7 @@ impl Sizes {
             new_connections: if quick { 200 } else { 4000 },
             bulk: if quick { 4 << 20 } else { 512 << 20 },
             quick,
+            patience: Duration::from_secs(if quick { 0 } else { args.patience }),
         }
     }
 }
@@ -67,6 +71,7 @@ impl Sizes {
 pub(crate) struct Lab {
     pub(crate) place: Place,
     pub(crate) sizes: Sizes,
+    pub(crate) calm: Calm,
     pub(crate) fronts: Vec<Front>,
     pub(crate) iroh: iroh::Raw,
     pub(crate) quinn: quinn::Raw,
@@ -85,6 +90,7 @@ impl Lab {
         let mut lab = Self {
             place,
             sizes,
+            calm: Calm::new(sizes.patience),
             fronts: vec![direct],
             iroh,
             quinn,

@@ -4,6 +4,7 @@
 //! [`systems`]; `docs/performance.md` says what each row means.
 
 mod args;
+mod calm;
 mod child;
 mod lab;
 mod load;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// A kernel tick of `/proc/<pid>/stat`; Linux reports it as 100 a second on every platform that we run on.
-const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// Size of a page in `/proc/<pid>/statm` on the platforms that we run on.
 const PAGE: u64 = 4096;
 

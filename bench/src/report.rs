@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
+use crate::calm;
 use crate::rows::Row;
 use crate::stats;
 
+#[cfg(test)]
+mod tests;
 mod text;
 
 /// Differences to a rival below this are within what the rounds disagree by.
@@ -20,6 +23,11 @@ pub(crate) struct Report {
     pub(crate) load: Vec<String>,
     pub(crate) metrics: Vec<Metric>,
     pub(crate) checks: Vec<Check>,
+    /// Cores that others used while the value was measured that is added next.
+    #[serde(skip)]
+    pub(crate) foreign: f64,
+    /// Why no comparison of this run can be believed.
+    pub(crate) suspect: Option<String>,
 }
 
 /// One quantity of one system, a value per round.
@@ -31,6 +39,17 @@ pub(crate) struct Metric {
     pub(crate) values: Vec<f64>,
     pub(crate) median: f64,
     pub(crate) spread: f64,
+    /// Cores that others used meanwhile.
+    pub(crate) foreign: Vec<f64>,
+}
+
+/// A quantity over all rounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value {
+    pub(crate) median: f64,
+    /// Rounds that others disturbed.
+    pub(crate) disturbed: usize,
+    pub(crate) rounds: usize,
 }
 
 /// A quantity held against its goal.
@@ -64,6 +83,31 @@ pub(crate) enum Goal {
     AtLeast(f64),
 }
 
+impl Value {
+    /// A value that no other work can change.
+    pub(crate) fn of(median: f64) -> Self {
+        Self {
+            median,
+            disturbed: 0,
+            rounds: 1,
+        }
+    }
+
+    /// This and another, one after the other.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            median: self.median + other.median,
+            disturbed: self.disturbed + other.disturbed,
+            rounds: self.rounds + other.rounds,
+        }
+    }
+
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let (disturbed, rounds) = (self.disturbed, self.rounds);
+        (disturbed > 0).then(|| format!("other work disturbed {disturbed} of {rounds} windows"))
+    }
+}
+
 impl Report {
     /// Adds the value of one round.
     pub(crate) fn add(&mut self, metric: &str, unit: &'static str, system: &str, value: f64) {
@@ -73,6 +117,7 @@ impl Report {
             .find(|known| known.metric == metric && known.system == system);
         if let Some(known) = known {
             known.values.push(value);
+            known.foreign.push(self.foreign);
             known.median = stats::median(&known.values);
             known.spread = stats::spread(&known.values);
             return;
@@ -85,6 +130,7 @@ impl Report {
             values: vec![value],
             median: value,
             spread: 1.0,
+            foreign: vec![self.foreign],
         });
     }
 
@@ -97,58 +143,73 @@ impl Report {
         known.map_or(&[], |known| &known.values)
     }
 
-    pub(crate) fn median(&self, metric: &str, system: &str) -> Option<f64> {
-        let values = self.values(metric, system);
-        (!values.is_empty()).then(|| stats::median(values))
+    pub(crate) fn value(&self, metric: &str, system: &str) -> Option<Value> {
+        let known = self
+            .metrics
+            .iter()
+            .find(|known| known.metric == metric && known.system == system)?;
+        let disturbed = known
+            .foreign
+            .iter()
+            .filter(|foreign| !calm::is_calm(**foreign))
+            .count();
+        Some(Value {
+            median: known.median,
+            disturbed,
+            rounds: known.values.len(),
+        })
     }
 
-    /// Holds ours against what a rival did in the same run. Differences within the noise decide nothing.
+    /// Holds ours against what a rival did in the same run. Differences within the noise decide nothing,
+    /// and neither do windows that others disturbed.
     pub(crate) fn compare(
         &mut self,
         row: Row,
         what: &str,
-        ours: f64,
+        ours: Value,
         rival: &str,
-        theirs: f64,
+        theirs: Value,
         goal: Goal,
     ) {
-        let ratio = ours / theirs;
+        let ratio = ours.median / theirs.median;
         let (words, factor, met) = match goal {
             Goal::AtMost(factor) => ("at most", factor, ratio <= factor),
             Goal::AtLeast(factor) => ("at least", factor, ratio >= factor),
         };
         let distance = (ratio / factor).max(factor / ratio);
+        let doubt = self
+            .suspect
+            .clone()
+            .or_else(|| ours.doubt())
+            .or_else(|| theirs.doubt());
         let verdict = match met {
             _ if !distance.is_finite() => Verdict::NotRun,
-            _ if distance < NOISE => Verdict::Undecided,
+            _ if doubt.is_some() || distance < NOISE => Verdict::Undecided,
             true => Verdict::Pass,
             false => Verdict::Miss,
         };
         let goal = format!("{words} {factor} × {rival}");
-        self.push(
-            row,
-            what,
-            Some((ours, theirs)),
-            goal,
-            verdict,
-            String::new(),
-        );
+        let pair = Some((ours.median, theirs.median));
+        self.push(row, what, pair, goal, verdict, doubt.unwrap_or_default());
     }
 
-    /// Holds ours against a fixed bound.
-    pub(crate) fn bound(&mut self, row: Row, what: &str, ours: f64, bound: f64, unit: &str) {
-        let verdict = if ours < bound {
-            Verdict::Pass
-        } else {
-            Verdict::Miss
+    /// Holds ours against a fixed bound. Other work makes things slower, so that what is within the
+    /// bound beside it stands.
+    pub(crate) fn bound(&mut self, row: Row, what: &str, ours: Value, bound: f64, unit: &str) {
+        let doubt = ours.doubt();
+        let verdict = match ours.median < bound {
+            true => Verdict::Pass,
+            false if doubt.is_some() => Verdict::Undecided,
+            false => Verdict::Miss,
         };
+        let goal = format!("below {bound} {unit}");
         self.push(
             row,
             what,
-            Some((ours, bound)),
-            format!("below {bound} {unit}"),
+            Some((ours.median, bound)),
+            goal,
             verdict,
-            String::new(),
+            doubt.unwrap_or_default(),
         );
     }
 
@@ -191,49 +252,5 @@ impl Report {
             verdict,
             reason,
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn verdict(ours: f64, theirs: f64, goal: Goal) -> Verdict {
-        let mut report = Report::default();
-        report.compare(Row::Get, "x", ours, "them", theirs, goal);
-        report.checks[0].verdict
-    }
-
-    #[test]
-    fn a_rival_is_beaten_or_not_only_beyond_the_noise() {
-        assert_eq!(verdict(80.0, 100.0, Goal::AtMost(1.0)), Verdict::Pass);
-        assert_eq!(verdict(95.0, 100.0, Goal::AtMost(1.0)), Verdict::Undecided);
-        assert_eq!(verdict(105.0, 100.0, Goal::AtMost(1.0)), Verdict::Undecided);
-        assert_eq!(verdict(120.0, 100.0, Goal::AtMost(1.0)), Verdict::Miss);
-        assert_eq!(verdict(120.0, 100.0, Goal::AtMost(1.5)), Verdict::Pass);
-        assert_eq!(verdict(300.0, 100.0, Goal::AtLeast(2.0)), Verdict::Pass);
-        assert_eq!(verdict(150.0, 100.0, Goal::AtLeast(2.0)), Verdict::Miss);
-        assert_eq!(verdict(150.0, 0.0, Goal::AtLeast(2.0)), Verdict::NotRun);
-    }
-
-    #[test]
-    fn a_fixed_bound_is_met_or_missed_and_a_miss_is_told() {
-        let mut report = Report::default();
-        report.bound(Row::Idle, "x", 59.0, 60.0, "MiB");
-        assert!(!report.missed());
-        report.bound(Row::Idle, "x", 60.0, 60.0, "MiB");
-        assert!(report.missed());
-        assert!(report.text(true).contains("MISS"));
-    }
-
-    #[test]
-    fn values_of_rounds_are_gathered_under_one_name() {
-        let mut report = Report::default();
-        for value in [3.0, 1.0, 2.0] {
-            report.add("p50", "µs", "ours", value);
-        }
-        assert_eq!(report.median("p50", "ours"), Some(2.0));
-        assert_eq!(report.metrics.len(), 1);
-        assert_eq!(report.median("p50", "theirs"), None);
     }
 }

@@ -1,5 +1,7 @@
 //! The bench itself, on the rows that need no other program. Speed is not judged here.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 use std::process::Command;
 
 use serde_json::Value;

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use futures_util::future::BoxFuture;
 use homing_certs::{NodeId, SigningKey};
-use homing_protocol::ErrorBody;
+use homing_protocol::{Document, ErrorBody};
 use homing_protocol::control::{AgentInfo, ControlReply, ControlRequest};
 use homing_protocol::gateway::{HelloOk, Reach};
 use homing_transport::controlling::{ControlClient, ControlError};
-use homing_transport::credentials::Credentials;
+use homing_transport::credentials::{Credentials, own_certificate};
 use homing_transport::dial::DialError;
 use homing_transport::pool::Home;
 use homing_transport::renewing::{self, Keep};
@@ -37,7 +37,7 @@ pub(crate) struct Device {
     endpoint: Endpoint,
     credentials: Arc<Credentials>,
     control: Arc<ControlClient>,
-    network: Mutex<NetworkFile>,
+    network: Arc<Mutex<NetworkFile>>,
 }
 
 impl Device {
@@ -51,9 +51,8 @@ impl Device {
         let network = NetworkFile::load(dir)?.ok_or_else(not_joined)?;
         let wire = files::read(&dir.device().join("cert"))?.ok_or_else(not_joined)?;
         let state = network.trust_state()?;
-        let certificate = state
-            .verify_certificate(&wire)
-            .context("this device's own certificate is damaged; join again with a new ticket")?;
+        let certificate = own_certificate(&state, &wire)
+            .map_err(|error| damaged(&format!("its certificate: {error}")))?;
         let floor = state.newest_signed_time();
         let trust = Arc::new(Trust::new(state, floor));
         let credentials = Arc::new(Credentials::new(certificate, trust, PROGRAM.to_owned()));
@@ -64,7 +63,7 @@ impl Device {
             coordinator,
             credentials.clone(),
         ));
-        let network = Mutex::new(network);
+        let network = Arc::new(Mutex::new(network));
         Ok(Arc::new(Self {
             dir: dir.clone(),
             endpoint,
@@ -94,10 +93,18 @@ impl Device {
             .clone()
     }
 
-    /// Writes renewed certificates.
+    /// Writes renewed certificates, after the root documents that they stand on.
     pub(crate) fn keep(&self) -> Keep {
         let path = self.dir.device().join("cert");
-        Arc::new(move |wire| files::write(&path, wire).map_err(std::io::Error::other))
+        let (dir, network) = (self.dir.clone(), self.network.clone());
+        let trust = self.credentials.trust().clone();
+        Arc::new(move |wire| {
+            let chain = trust.state().chain().wires().to_vec();
+            let chain = chain.into_iter().map(Document).collect();
+            change(&dir, &network, |network| network.root_chain = chain)
+                .map_err(std::io::Error::other)?;
+            files::write(&path, wire).map_err(std::io::Error::other)
+        })
     }
 
     /// The agent that a name, a NodeId or nothing stands for, with the addresses that are known.
@@ -147,17 +154,25 @@ impl Device {
         Ok(agents)
     }
 
-    fn change(&self, change: impl FnOnce(&mut NetworkFile)) -> Result<(), Failure> {
-        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = network.clone();
-        change(&mut network);
-        if *network == before {
-            return Ok(());
-        }
-        network
-            .save(&self.dir)
-            .map_err(|error| Failure::new("storage", format!("{error:#}"), "free some disk space"))
+    fn change(&self, by: impl FnOnce(&mut NetworkFile)) -> Result<(), Failure> {
+        change(&self.dir, &self.network, by)
     }
+}
+
+fn change(
+    dir: &DataDir,
+    network: &Mutex<NetworkFile>,
+    by: impl FnOnce(&mut NetworkFile),
+) -> Result<(), Failure> {
+    let mut network = network.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = network.clone();
+    by(&mut network);
+    if *network == before {
+        return Ok(());
+    }
+    network
+        .save(dir)
+        .map_err(|error| Failure::new("storage", format!("{error:#}"), "free some disk space"))
 }
 
 impl Home for Device {
@@ -222,6 +237,15 @@ pub(crate) async fn bind_endpoint(
         }
         Err(error) => Err(error).context("the QUIC socket could not be bound"),
     }
+}
+
+/// A file of this device that cannot be what homing wrote.
+fn damaged(what: &str) -> Failure {
+    Failure::new(
+        "damaged",
+        format!("what this device keeps of its network is damaged: {what}"),
+        "restore the directory from a backup, or join again with a new ticket",
+    )
 }
 
 fn not_joined() -> Failure {

@@ -37,12 +37,27 @@ pub(crate) fn describe(error: &anyhow::Error) -> (ErrorBody, Exit) {
     if let Some(Failure(body)) = error.downcast_ref::<Failure>() {
         return (body.clone(), exit_of(&body.code));
     }
-    let body = ErrorBody::new(
-        "failed",
-        format!("{error:#}"),
-        "run it again with -v to see more",
-    );
+    let (code, hint) = if error.chain().any(is_full_disk) {
+        (
+            "disk_full",
+            "free some space on that disk, then run it again",
+        )
+    } else {
+        ("failed", "run it again with -v to see more")
+    };
+    let body = ErrorBody::new(code, format!("{error:#}"), hint);
     (body, Exit::Failed)
+}
+
+fn is_full_disk(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+        return matches!(error.kind(), StorageFull | QuotaExceeded);
+    }
+    cause
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(rusqlite::Error::sqlite_error_code)
+        == Some(rusqlite::ErrorCode::DiskFull)
 }
 
 fn exit_of(code: &str) -> Exit {

@@ -45,14 +45,13 @@ pub(crate) fn write_key(path: &Path, key: &SigningKey) -> anyhow::Result<()> {
     write(path, line.as_bytes())
 }
 
-/// Reads a secret key; refuses a file that others can read.
-pub(crate) fn read_key(path: &Path) -> anyhow::Result<Option<SigningKey>> {
-    let Some(bytes) = read(path)? else {
-        return Ok(None);
+/// Refuses a file with a secret key that others can read. No file is nothing to refuse.
+pub(crate) fn refuse_exposed(path: &Path) -> anyhow::Result<()> {
+    let mode = match fs::metadata(path) {
+        Ok(meta) => meta.permissions().mode(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => 0o777,
     };
-    let mode = fs::metadata(path)
-        .map(|meta| meta.permissions().mode())
-        .unwrap_or(0o777);
     if mode & 0o077 != 0 {
         return Err(Failure::new(
             "key_exposed",
@@ -67,6 +66,15 @@ pub(crate) fn read_key(path: &Path) -> anyhow::Result<Option<SigningKey>> {
         )
         .into());
     }
+    Ok(())
+}
+
+/// Reads a secret key; refuses a file that others can read.
+pub(crate) fn read_key(path: &Path) -> anyhow::Result<Option<SigningKey>> {
+    let Some(bytes) = read(path)? else {
+        return Ok(None);
+    };
+    refuse_exposed(path)?;
     let decoded = std::str::from_utf8(&bytes)
         .ok()
         .and_then(|text| data_encoding::HEXLOWER.decode(text.trim().as_bytes()).ok())

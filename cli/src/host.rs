@@ -143,14 +143,19 @@ async fn bind_served(config: EndpointConfig, setting: &str) -> anyhow::Result<En
     let bind = config.bind;
     match Endpoint::bind(config).await {
         Ok(endpoint) => Ok(endpoint),
-        Err(BindError::Address { addr, .. }) if bind.port() != 0 => Err(Failure::new(
-            "port_taken",
-            format!("another program uses the UDP port {addr}"),
-            format!("stop it, or set {setting} in homing.toml to another port; tickets made before name the old one"),
-        )
-        .into()),
+        Err(BindError::Address { addr, .. }) if bind.port() != 0 => {
+            Err(port_taken(addr, setting).into())
+        }
         Err(error) => Err(error).context("a QUIC socket could not be bound"),
     }
+}
+
+fn port_taken(addr: SocketAddr, setting: &str) -> Failure {
+    Failure::new(
+        "port_taken",
+        format!("another program uses the UDP port {addr}"),
+        format!("stop it, or set {setting} in homing.toml to another port; tickets made before name the old one"),
+    )
 }
 
 fn own_key(folder: &std::path::Path) -> anyhow::Result<SigningKey> {

@@ -3,6 +3,7 @@
 //! Arguments, logging, runtime, exit code. What a command does is in [`commands`].
 
 mod answers;
+mod archive;
 mod args;
 mod commands;
 mod config;
@@ -14,6 +15,7 @@ mod failure;
 mod files;
 mod host;
 mod output;
+mod passphrase;
 mod runtime;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ mod change;
 mod create;
 mod database;
 mod devices;
+mod epoch;
 mod invitations;
 mod keys;
 mod log;
@@ -35,6 +36,7 @@ pub use self::certificates::{LocalEnrollment, RENEWAL_GRACE_DAYS, Renewal};
 pub use self::create::{CreateError, NewNetwork};
 pub use self::database::{DATABASE_FILE, DatabaseError};
 pub use self::devices::{MAX_NAME_LEN, MIN_KEY_PREFIX};
+pub use self::epoch::RestoreError;
 pub use self::invitations::{
     DEFAULT_TICKET_SECS, MAX_MACHINE_TICKET_SECS, MAX_OPEN_INVITATIONS, MAX_TICKET_SECS,
 };
@@ -129,12 +131,12 @@ impl Authority {
         let roots = root_wires(&db).map_err(read)?;
         let chain = RootChain::from_chain(roots, None).map_err(OpenError::Root)?;
         let signer = NodeId::from(&keys.signer);
-        if !chain
+        let is_signer = chain
             .current()
             .signers
             .iter()
-            .any(|record| record.key == signer)
-        {
+            .any(|record| record.key == signer);
+        if !is_signer && !epoch::is_next_signer(&db, &signer).map_err(read)? {
             return Err(OpenError::WrongSigner);
         }
         let state = change::load_state(&db, chain).map_err(OpenError::Read)?;

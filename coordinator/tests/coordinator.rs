@@ -27,6 +27,8 @@ mod create;
 mod devices;
 #[path = "coordinator/enroll.rs"]
 mod enroll;
+#[path = "coordinator/epoch.rs"]
+mod epoch;
 #[path = "coordinator/invitations.rs"]
 mod invitations;
 #[path = "coordinator/log.rs"]

@@ -46,7 +46,11 @@ impl LocalReply {
             self.status,
             phrase(self.status),
             self.body.len(),
-            if self.status == 200 { PAGE_POLICY } else { ERROR_POLICY },
+            if self.status == 200 {
+                PAGE_POLICY
+            } else {
+                ERROR_POLICY
+            },
         );
         match self.status {
             401 => head.push_str("www-authenticate: Bearer realm=\"homing\"\r\n"),

@@ -3,12 +3,33 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use homing_certs::VerifiedCertificate;
+use homing_certs::{CertificateError, RootChain, TrustState, VerifiedCertificate};
 use homing_protocol::gateway::Hello;
 use homing_protocol::{Document, version};
 use tokio::sync::watch;
 
 use crate::trust::Trust;
+
+/// Verifies a stored certificate of one's own, also one of an older root epoch: it is refused
+/// everywhere, but whoever holds its key may renew it.
+///
+/// # Errors
+/// [`CertificateError`] of the current epoch.
+pub fn own_certificate(
+    state: &TrustState,
+    wire: &[u8],
+) -> Result<VerifiedCertificate, CertificateError> {
+    let refused = match state.verify_certificate(wire) {
+        Err(error @ CertificateError::UnknownSigner { .. }) => error,
+        verdict => return verdict,
+    };
+    let wires = state.chain().wires();
+    (1..wires.len())
+        .rev()
+        .filter_map(|epochs| RootChain::from_chain(&wires[..epochs], None).ok())
+        .find_map(|chain| TrustState::new(chain).verify_certificate(wire).ok())
+        .ok_or(refused)
+}
 
 /// The device's own certificate and the trust state that it judges others by.
 #[derive(Debug)]

@@ -89,7 +89,25 @@ impl DialError {
             } => AfterClose::Retry,
             Self::Refused { reason, .. } => close::after(*reason),
             Self::Unreachable { .. } | Self::Ended(_) => AfterClose::Retry,
+            // In a new root epoch the agent needs a moment to renew its own.
+            Self::AgentCertificate(error) if error.code() == ReasonCode::UnknownSigner => {
+                AfterClose::Retry
+            }
             _ => AfterClose::Stop,
+        }
+    }
+
+    /// Whether asking the coordinator helps: for a new certificate, or for root documents that one
+    /// of the two sides does not have.
+    #[must_use]
+    pub fn wants_renewal(&self) -> bool {
+        match self {
+            Self::Refused { reason, .. } => matches!(
+                reason,
+                ReasonCode::CertExpired | ReasonCode::UnknownSigner
+            ),
+            Self::AgentCertificate(error) => error.code() == ReasonCode::UnknownSigner,
+            _ => false,
         }
     }
 

@@ -26,10 +26,16 @@ pub const UNADMITTED_WINDOW: u32 = 64 * 1024;
 pub const ADMITTED_WINDOW: u32 = 16 * 1024 * 1024;
 /// Bidirectional streams before the verdict: stream 0 and a few requests that wait.
 pub const UNADMITTED_STREAMS: u32 = 4;
+/// Receive window of a connection that this side dialed. Each body that a local program has left
+/// unread keeps a stream's window of it, so it has room for 128 of them before the others wait.
+pub const DIALED_WINDOW: u32 = 128 * STREAM_WINDOW;
 /// Bidirectional streams of an admitted connection.
 pub const ADMITTED_STREAMS: u32 = 1_024;
 /// A path that is silent for this long is given up; 15 s, iroh's default, is a long time on a phone.
 const PATH_IDLE: Duration = Duration::from_secs(6);
+/// A connection over which nothing has come for this long is gone: the peer was killed and started
+/// again, which nothing tells. noq's 30 s would be waited for by every request that is on its way.
+const IDLE_MS: VarInt = VarInt::from_u32(10_000);
 /// Keeps a path from being given up; below a third of [`PATH_IDLE`].
 const PATH_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
@@ -224,7 +230,7 @@ impl Endpoint {
         }
         // The dialed side opens no streams, so the accept limits stay small here.
         let options = ConnectOptions::new()
-            .with_transport_config(transport_config(ADMITTED_WINDOW, UNADMITTED_STREAMS));
+            .with_transport_config(transport_config(DIALED_WINDOW, UNADMITTED_STREAMS));
         let dial = async {
             self.inner
                 .connect_with_opts(addr, alpn, options)
@@ -299,6 +305,7 @@ fn transport_config(window: u32, streams: u32) -> QuicTransportConfig {
         .receive_window(VarInt::from_u32(window))
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_idle_timeout(Some(IDLE_MS.into()))
         .default_path_max_idle_timeout(PATH_IDLE)
         .default_path_keep_alive_interval(PATH_KEEP_ALIVE)
         .datagram_receive_buffer_size(None)

@@ -271,10 +271,7 @@ impl PoolDriver {
             Err(error) => error,
         };
         match &error {
-            DialError::Refused {
-                reason: ReasonCode::CertExpired,
-                ..
-            } => {
+            refused if refused.wants_renewal() => {
                 if let Err(renewal) = self.home.renew().await {
                     info!(code = renewal.code, "the certificate could not be renewed");
                     return Err(error);

@@ -101,6 +101,21 @@ impl Registry {
         connections.len()
     }
 
+    /// Closes the connections of all devices with a reason.
+    pub fn refuse_all(&self, reason: ReasonCode) {
+        let connections: Vec<Connection> = {
+            let devices = self.lock();
+            devices
+                .values()
+                .flatten()
+                .filter_map(|entry| entry.connection.upgrade())
+                .collect()
+        };
+        for connection in &connections {
+            connection.refuse(reason, None);
+        }
+    }
+
     /// Whether the device has a live connection.
     #[must_use]
     pub fn is_online(&self, node_id: &NodeId) -> bool {

@@ -110,13 +110,21 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+    // A new root epoch, and a demotion, make the certificate worthless; both move the log.
+    let mut moved = credentials.trust().subscribe();
     loop {
+        moved.mark_unchanged();
         let current = credentials.certificate();
         let now = credentials.trust().now();
+        let own = current.certificate().device;
+        let worthless = matches!(
+            credentials.trust().check(&current, &own),
+            Err(CertificateError::UnknownSigner { .. } | CertificateError::Superseded { .. })
+        );
         let left = due_at(current.certificate(), jitter)
             .0
             .saturating_sub(now.0);
-        let wait = if left > 0 {
+        let wait = if left > 0 && !worthless {
             Duration::from_secs(left).min(CHECK_EVERY)
         } else {
             match renew(&control, &credentials, &keep).await {
@@ -138,6 +146,7 @@ pub async fn run(
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
+            Ok(()) = moved.changed() => {}
         }
     }
 }

@@ -58,7 +58,8 @@ impl ApiError {
     }
 
     pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, message, "")
+        let hint = "correct the request; docs/gateway.md says what this address takes";
+        Self::new(StatusCode::BAD_REQUEST, code, message, hint)
     }
 
     pub(super) fn not_found() -> Self {
@@ -66,7 +67,7 @@ impl ApiError {
             StatusCode::NOT_FOUND,
             "not_found",
             "there is nothing here for you",
-            "",
+            "check the address; what belongs to other users is not shown",
         )
     }
 
@@ -84,7 +85,7 @@ impl ApiError {
         let hint = match error.code().as_str() {
             "cert_expired" => "renew the device's certificate",
             "revoked" => "this device was revoked; enrol it anew with a fresh key",
-            _ => "",
+            _ => "homing dial on the device says more",
         };
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -188,7 +189,8 @@ impl From<FileError> for ApiError {
             FileError::BadName => Self::bad_request("bad_name", text),
             FileError::NotFound => Self::not_found(),
             FileError::TooLarge { .. } => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text, "")
+                let hint = "send less, or raise the limit in the agent's config";
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text, hint)
             }
             FileError::QuotaBytes { .. } | FileError::QuotaFiles { .. } => {
                 let hint = "remove files on the agent, or raise the limit in its config";
@@ -201,7 +203,13 @@ impl From<FileError> for ApiError {
             }
             FileError::BrokenOff => Self::bad_request("upload_broken_off", text),
             FileError::Cancelled => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "cancelled", text, "")
+                let hint = "send it again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "cancelled", text, hint)
+            }
+            FileError::Disk { doing, source } if is_full(&source) => {
+                tracing::error!(error = %source, doing, "the disk is full");
+                let hint = "free some space on the agent's disk";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", text, hint)
             }
             FileError::Disk { doing, source } => {
                 tracing::error!(error = %source, doing, "the disk failed a request");
@@ -209,6 +217,11 @@ impl From<FileError> for ApiError {
             }
         }
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 impl IntoResponse for ApiError {
@@ -298,7 +311,8 @@ fn foreign_error(response: &Response<Body>) -> Option<ApiError> {
             });
         }
     };
-    Some(ApiError::new(status, code, message, ""))
+    let hint = "correct the request; docs/gateway.md says what this address takes";
+    Some(ApiError::new(status, code, message, hint))
 }
 
 fn write_error(response: &mut Response<Body>, error: ApiError, request_id: &str) {

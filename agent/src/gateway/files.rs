@@ -134,7 +134,7 @@ fn unsatisfiable(length: u64) -> Response<Body> {
         StatusCode::RANGE_NOT_SATISFIABLE,
         "bad_range",
         format!("the file has {length} bytes"),
-        "",
+        "ask for a part that lies within it",
     );
     let mut response = error.into_response();
     if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {

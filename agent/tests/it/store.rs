@@ -167,3 +167,38 @@ async fn the_oldest_events_go_when_a_session_has_too_many_and_numbers_stay() {
     assert_eq!(left[0].seq, total - MAX_EVENTS_PER_SESSION + 1);
     assert!(left.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
 }
+
+#[tokio::test]
+async fn the_history_after_a_position_is_the_entries_that_follow_on_it_or_a_snapshot_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("agent.db")).unwrap();
+    for seq in 1..=3 {
+        let wire = [u8::try_from(seq).unwrap()];
+        store.save_delta(row(&wire, 1, seq, 10), vec![]).await.unwrap();
+    }
+    assert_eq!(store.history(1, 1).await.unwrap(), [vec![2], vec![3]]);
+    assert!(store.history(1, 3).await.unwrap().is_empty());
+    // Entries 4 and 5 came inside a snapshot: who lacks them gets it whole.
+    store.save_snapshot(row(b"all", 1, 5, 11), vec![]).await.unwrap();
+    store.save_delta(row(&[6], 1, 6, 12), vec![]).await.unwrap();
+    assert_eq!(store.history(1, 2).await.unwrap(), [b"all".to_vec(), vec![6]]);
+    assert_eq!(store.history(1, 5).await.unwrap(), [vec![6]]);
+    assert_eq!(store.history(1, 3).await.unwrap(), [b"all".to_vec(), vec![6]]);
+    store.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_copy_is_whole_while_the_database_is_in_use_and_never_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.db");
+    let store = Store::open(&path).unwrap();
+    store.save_root(1, b"genesis".to_vec()).await.unwrap();
+    let copy = dir.path().join("copy.db");
+    homing_agent::store::copy_database(&path, &copy).unwrap();
+    store.save_root(2, b"later".to_vec()).await.unwrap();
+    let opened = Store::open(&copy).unwrap();
+    assert_eq!(opened.load_trust().await.unwrap().chain, [b"genesis".to_vec()]);
+    assert!(homing_agent::store::copy_database(&path, &copy).is_err());
+    opened.shutdown().await;
+    store.shutdown().await;
+}

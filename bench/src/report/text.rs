@@ -14,7 +14,11 @@ impl Report {
         for line in &self.settings {
             let _ = writeln!(out, "setting   {line}");
         }
-        let _ = writeln!(out, "load      {}\n", self.load.join(" → "));
+        let _ = writeln!(out, "load      {}", self.load.join(" → "));
+        if let Some(reason) = &self.suspect {
+            let _ = writeln!(out, "SUSPECT   {reason}");
+        }
+        out.push('\n');
         let mut told: Vec<&str> = Vec::new();
         for metric in &self.metrics {
             if !told.contains(&metric.metric.as_str()) {
@@ -35,16 +39,21 @@ impl Report {
     }
 
     fn write(&self, metric: &Metric, out: &mut String) {
-        let ours = self.median(&metric.metric, crate::systems::OURS);
-        let ratio = ours.map(|ours| format!("   ours is {:.2} ×", ours / metric.median));
+        let ours = self.value(&metric.metric, crate::systems::OURS);
+        let ratio = ours.map(|ours| format!("   ours is {:.2} ×", ours.median / metric.median));
+        let value = self.value(&metric.metric, &metric.system);
+        let doubt = value
+            .and_then(|value| value.doubt())
+            .map(|doubt| format!("   ({doubt})"));
         let _ = writeln!(
             out,
-            "  {:<46} {:>10}   spread {:.2} over {}{}",
+            "  {:<46} {:>10}   spread {:.2} over {}{}{}",
             metric.system,
             number(metric.median),
             metric.spread,
             metric.values.len(),
-            ratio.unwrap_or_default()
+            ratio.unwrap_or_default(),
+            doubt.unwrap_or_default()
         );
     }
 }

@@ -16,7 +16,7 @@ use crate::child::Child;
 use crate::lab::Lab;
 use crate::network::{self, Network};
 use crate::process;
-use crate::report::{Goal, Report};
+use crate::report::{Goal, Report, Value};
 use crate::stats::Samples;
 use crate::systems::OURS;
 
@@ -41,25 +41,22 @@ pub(super) async fn dials(lab: &Lab, report: &mut Report) -> Result<()> {
     let device = Device::new(&network, 0).await?;
     let each = if lab.sizes.quick { 10 } else { 100 };
     for _ in 0..lab.sizes.rounds {
-        let raw = timeout(LIMIT, lab.iroh.dials(each))
-            .await
-            .context("raw dials got stuck")??;
+        let raw = lab.calm.measure(report, async || {
+            timeout(LIMIT, lab.iroh.dials(each))
+                .await
+                .context("raw dials got stuck")?
+        });
+        let raw = raw.await?;
         report.add(DIAL, "µs", "raw iroh", raw.micros(50.0));
         report.add(DIAL_P99, "µs", "raw iroh", raw.micros(99.0));
-        let mut ours = Samples::default();
-        for _ in 0..each {
-            let before = Instant::now();
-            let live = device.dial(&reach).await?;
-            ours.push(before.elapsed());
-            live.connection.close_done();
-        }
+        let ours = lab
+            .calm
+            .measure(report, async || device.dials(&reach, each).await)
+            .await?;
         report.add(DIAL, "µs", OURS, ours.micros(50.0));
         report.add(DIAL_P99, "µs", OURS, ours.micros(99.0));
     }
-    if let Some((ours, raw)) = report
-        .median(DIAL, OURS)
-        .zip(report.median(DIAL, "raw iroh"))
-    {
+    if let Some((ours, raw)) = report.value(DIAL, OURS).zip(report.value(DIAL, "raw iroh")) {
         report.compare(
             Row::Dial,
             "dial and admission, p50",
@@ -106,7 +103,7 @@ pub(super) async fn memory(lab: &Lab, report: &mut Report) -> Result<()> {
         handshakes.as_secs_f64() * 1e3 / count,
     );
     let what = format!("RSS of the agent for each of {count} idle admitted connections");
-    report.bound(Row::ConnectionMemory, &what, each, 100.0, "KiB");
+    report.bound(Row::ConnectionMemory, &what, Value::of(each), 100.0, "KiB");
     drop(live);
     for device in all {
         device.endpoint.close().await;
@@ -142,6 +139,17 @@ impl Device {
             .await
             .context("a dial got stuck")?
             .context("dialing the agent")
+    }
+
+    async fn dials(&self, reach: &Reach, count: usize) -> Result<Samples> {
+        let mut samples = Samples::default();
+        for _ in 0..count {
+            let before = Instant::now();
+            let live = self.dial(reach).await?;
+            samples.push(before.elapsed());
+            live.connection.close_done();
+        }
+        Ok(samples)
     }
 
     async fn dial_all(&self, reach: &Reach) -> Result<Vec<AgentConnection>> {

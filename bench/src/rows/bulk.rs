@@ -1,5 +1,7 @@
 //! One large transfer each way, and the CPU time that it takes: rows 6 and 7.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use super::Row;
@@ -28,7 +30,7 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         (Row::Cpu, UP_CPU, "ssh -L", Goal::AtMost(1.0)),
     ];
     for (row, metric, rival, goal) in pairs {
-        let (ours, theirs) = (report.median(metric, OURS), report.median(metric, rival));
+        let (ours, theirs) = (report.value(metric, OURS), report.value(metric, rival));
         match (ours, theirs) {
             (Some(ours), Some(theirs)) => report.compare(row, metric, ours, rival, theirs, goal),
             (None, _) => report.not_run(row, metric, lab.why_absent(OURS)),
@@ -40,24 +42,25 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
 
 /// Transfers through all systems, interleaved.
 pub(super) async fn measure(lab: &Lab, report: &mut Report, target: Upload) -> Result<()> {
-    let size = lab.sizes.bulk;
+    let (size, calm) = (lab.sizes.bulk, &lab.calm);
+    let per_gib = |spent: Duration| spent.as_secs_f64() * GIB / size as f64;
     for _ in 0..lab.sizes.rounds {
-        let rate = lab.iroh.download(size).await.context("raw iroh")?;
-        report.add(DOWN, "MiB/s", "raw iroh", rate);
-        report.add(
-            UP,
-            "MiB/s",
-            "raw iroh",
-            lab.iroh.upload(size).await.context("raw iroh")?,
-        );
-        let rate = lab.quinn.download(size).await.context("raw quinn")?;
-        report.add(DOWN, "MiB/s", "raw quinn", rate);
-        report.add(
-            UP,
-            "MiB/s",
-            "raw quinn",
-            lab.quinn.upload(size).await.context("raw quinn")?,
-        );
+        let rate = calm
+            .measure(report, async || lab.iroh.download(size).await)
+            .await;
+        report.add(DOWN, "MiB/s", "raw iroh", rate.context("raw iroh")?);
+        let rate = calm
+            .measure(report, async || lab.iroh.upload(size).await)
+            .await;
+        report.add(UP, "MiB/s", "raw iroh", rate.context("raw iroh")?);
+        let rate = calm
+            .measure(report, async || lab.quinn.download(size).await)
+            .await;
+        report.add(DOWN, "MiB/s", "raw quinn", rate.context("raw quinn")?);
+        let rate = calm
+            .measure(report, async || lab.quinn.upload(size).await)
+            .await;
+        report.add(UP, "MiB/s", "raw quinn", rate.context("raw quinn")?);
         for front in &lab.fronts {
             let (name, pids) = (front.name, front.pids());
             let mut with_origin = pids.clone();
@@ -65,30 +68,27 @@ pub(super) async fn measure(lab: &Lab, report: &mut Report, target: Upload) -> R
                 with_origin.push(lab.origin());
             }
             let usage = || anyhow::Ok((process::cpu(&pids)?, process::cpu(&with_origin)?));
-            let per_gib = |spent: std::time::Duration| spent.as_secs_f64() * GIB / size as f64;
-
-            let before = usage()?;
-            let rate = bulk::download(front.address, size).await;
-            report.add(
-                DOWN,
-                "MiB/s",
-                name,
-                rate.with_context(|| format!("a download through {name}"))?,
-            );
-            let between = usage()?;
-            let rate = bulk::upload(front.address, size, target).await;
-            report.add(
-                UP,
-                "MiB/s",
-                name,
-                rate.with_context(|| format!("an upload through {name}"))?,
-            );
-            let after = usage()?;
-            if !pids.is_empty() {
-                report.add(DOWN_CPU, "s/GiB", name, per_gib(between.0 - before.0));
-                report.add(UP_CPU, "s/GiB", name, per_gib(after.0 - between.0));
-                report.add(DOWN_CPU_ALL, "s/GiB", name, per_gib(between.1 - before.1));
-                report.add(UP_CPU_ALL, "s/GiB", name, per_gib(after.1 - between.1));
+            for (down, rate_name, ends_name, all_name) in [
+                (true, DOWN, DOWN_CPU, DOWN_CPU_ALL),
+                (false, UP, UP_CPU, UP_CPU_ALL),
+            ] {
+                let load = async || {
+                    let before = usage()?;
+                    let rate = match down {
+                        true => bulk::download(front.address, size).await?,
+                        false => bulk::upload(front.address, size, target).await?,
+                    };
+                    let after = usage()?;
+                    anyhow::Ok((rate, after.0 - before.0, after.1 - before.1))
+                };
+                let done = calm.measure(report, load).await;
+                let (rate, ends, all) =
+                    done.with_context(|| format!("a transfer through {name}"))?;
+                report.add(rate_name, "MiB/s", name, rate);
+                if !pids.is_empty() {
+                    report.add(ends_name, "s/GiB", name, per_gib(ends));
+                    report.add(all_name, "s/GiB", name, per_gib(all));
+                }
             }
         }
     }

@@ -30,10 +30,12 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         for name in &order {
             let front = lab.front(name).with_context(|| lab.why_absent(name))?;
             let time = lab.sizes.time.min(Duration::from_millis(500));
-            let run = requests::keep_alive(front.address, PATH, 1, time).await?;
+            let load = async || requests::keep_alive(front.address, PATH, 1, time).await;
+            let run = lab.calm.measure(report, load).await?;
             report.add(P50, "µs", name, run.samples.micros(50.0));
             let count = lab.sizes.new_connections / 8;
-            let run = requests::new_connections(front.address, PATH, 8, count).await?;
+            let load = async || requests::new_connections(front.address, PATH, 8, count).await;
+            let run = lab.calm.measure(report, load).await?;
             report.add(NEW, "µs", name, 1e6 / run.per_second);
         }
     }
@@ -67,7 +69,12 @@ fn judge(report: &mut Report, metric: &str, other: &str) {
         "median {middle:.3} ×, quartiles {low:.3} to {high:.3} over {} pairs",
         ratios.len()
     );
-    if low <= MOST && high > MOST {
+    let doubt = [Kind::Relayed.name(), other]
+        .into_iter()
+        .find_map(|system| report.value(metric, system).and_then(|value| value.doubt()));
+    if let Some(doubt) = doubt {
+        report.undecided(Row::Guard, &what, &goal, format!("{reason}; {doubt}"));
+    } else if low <= MOST && high > MOST {
         report.undecided(Row::Guard, &what, &goal, reason);
     } else {
         report.verdict(Row::Guard, &what, &goal, high <= MOST, reason);

@@ -11,7 +11,7 @@ use crate::load::bulk::{self, Upload};
 use crate::load::http::Client;
 use crate::load::requests;
 use crate::process;
-use crate::report::Report;
+use crate::report::{Report, Value};
 use crate::systems::OURS;
 use crate::systems::homing::{Network, proxy_address};
 
@@ -26,17 +26,22 @@ pub(super) async fn cold_start(lab: &Lab, report: &mut Report) -> Result<()> {
     let (network, _) = lab.ours()?;
     let device = network.join("cold").await?;
     for _ in 0..lab.sizes.rounds * 3 {
-        let before = Instant::now();
-        let proxy = device.proxy(0).await?;
-        let address = proxy_address(&proxy)?;
-        Client::connect_small(address)
-            .await?
-            .exchange(&requests::get(address, PATH))
-            .await?;
-        report.add(metric, "ms", OURS, before.elapsed().as_secs_f64() * 1e3);
-        proxy.stop().await;
+        let start = async || {
+            let before = Instant::now();
+            let proxy = device.proxy(0).await?;
+            let address = proxy_address(&proxy)?;
+            Client::connect_small(address)
+                .await?
+                .exchange(&requests::get(address, PATH))
+                .await?;
+            let took = before.elapsed();
+            proxy.stop().await;
+            anyhow::Ok(took)
+        };
+        let took = lab.calm.measure(report, start).await?;
+        report.add(metric, "ms", OURS, took.as_secs_f64() * 1e3);
     }
-    let median = report.median(metric, OURS).context("no cold start")?;
+    let median = report.value(metric, OURS).context("no cold start")?;
     report.bound(
         Row::ColdStart,
         "first answer after a cold start of the proxy",
@@ -69,7 +74,7 @@ pub(super) async fn proxy_memory(lab: &Lab, report: &mut Report) -> Result<()> {
         proxy.stop().await;
     }
     for (metric, most) in [(idle, 25.0), (loaded, 40.0)] {
-        let median = report.median(metric, OURS).context("no memory")?;
+        let median = report.value(metric, OURS).context("no memory")?;
         report.bound(Row::ProxyMemory, metric, median, most, "MiB");
     }
     Ok(())
@@ -86,6 +91,7 @@ pub(super) async fn idle(lab: &Lab, report: &mut Report) -> Result<()> {
     for round in 0..lab.sizes.rounds {
         let network = Network::new(&lab.place, &format!("idle-{round}"), program.clone())?;
         for metric in [first, again] {
+            lab.calm.wait().await?;
             let before = Instant::now();
             let up = network.up().await?;
             report.add(metric, "ms", OURS, before.elapsed().as_secs_f64() * 1e3);
@@ -113,7 +119,7 @@ pub(super) async fn idle(lab: &Lab, report: &mut Report) -> Result<()> {
         (cpu, 0.5, "%"),
     ] {
         let median = report
-            .median(metric, OURS)
+            .value(metric, OURS)
             .context("homing up was not measured")?;
         report.bound(Row::Idle, metric, median, most, unit);
     }
@@ -124,6 +130,12 @@ pub(super) async fn idle(lab: &Lab, report: &mut Report) -> Result<()> {
 pub(super) fn binary(lab: &Lab, report: &mut Report) -> Result<()> {
     let size = std::fs::metadata(lab.ours()?.0.program())?.len() as f64 / MIB;
     report.add("size of the program", "MiB", OURS, size);
-    report.bound(Row::Binary, "size of the program", size, 40.0, "MiB");
+    report.bound(
+        Row::Binary,
+        "size of the program",
+        Value::of(size),
+        40.0,
+        "MiB",
+    );
     Ok(())
 }

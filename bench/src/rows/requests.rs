@@ -26,7 +26,7 @@ const PING: &str = "64-byte echo on one stream, p50";
 
 pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     measure(lab, report).await?;
-    let Some(ours) = report.median(P50, OURS) else {
+    let Some(ours) = report.value(P50, OURS) else {
         for row in [
             Row::Get,
             Row::Tail,
@@ -39,9 +39,9 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         return Ok(());
     };
     let floor = report
-        .median(P50, "direct TCP")
-        .zip(report.median(PING, "raw iroh"));
-    let floor = floor.map(|(direct, ping)| direct + ping);
+        .value(P50, "direct TCP")
+        .zip(report.value(PING, "raw iroh"));
+    let floor = floor.map(|(direct, ping)| direct.plus(ping));
     let pairs = [
         (Row::Get, P50, "ssh -L", Goal::AtMost(1.0)),
         (Row::Tail, EIGHT_P99, "rathole", Goal::AtMost(1.0)),
@@ -50,10 +50,7 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         (Row::Websocket, WS, "ssh -L", Goal::AtMost(1.0)),
     ];
     for (row, metric, rival, goal) in pairs {
-        match report
-            .median(metric, OURS)
-            .zip(report.median(metric, rival))
-        {
+        match report.value(metric, OURS).zip(report.value(metric, rival)) {
             Some((ours, theirs)) => report.compare(row, metric, ours, rival, theirs, goal),
             None => report.not_run(row, metric, lab.why_absent(rival)),
         }
@@ -74,52 +71,85 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
 /// All loads on all systems, interleaved.
 pub(super) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
     let time = lab.sizes.time;
+    let calm = &lab.calm;
     for _ in 0..lab.sizes.rounds {
-        let echoes = lab.iroh.ping_pong(time).await.context("raw iroh")?;
-        report.add(PING, "µs", "raw iroh", echoes.micros(50.0));
-        let echoes = lab.quinn.ping_pong(time).await.context("raw quinn")?;
-        report.add(PING, "µs", "raw quinn", echoes.micros(50.0));
+        let echoes = calm
+            .measure(report, async || lab.iroh.ping_pong(time).await)
+            .await;
+        report.add(
+            PING,
+            "µs",
+            "raw iroh",
+            echoes.context("raw iroh")?.micros(50.0),
+        );
+        let echoes = calm
+            .measure(report, async || lab.quinn.ping_pong(time).await)
+            .await;
+        report.add(
+            PING,
+            "µs",
+            "raw quinn",
+            echoes.context("raw quinn")?.micros(50.0),
+        );
         for front in &lab.fronts {
-            let name = front.name;
-            let why = || format!("requests through {name}");
-            let run = requests::keep_alive(front.address, PATH, 1, time)
+            let (name, address) = (front.name, front.address);
+            let load = async || requests::keep_alive(address, PATH, 1, time).await;
+            let run = calm
+                .measure(report, load)
                 .await
-                .with_context(why)?;
+                .with_context(|| format!("requests through {name}"))?;
             report.add(P50, "µs", name, run.samples.micros(50.0));
             report.add(P99, "µs", name, run.samples.micros(99.0));
         }
+        for (connections, rate, p99) in [(8, EIGHT, EIGHT_P99), (64, MANY, MANY_P99)] {
+            for front in &lab.fronts {
+                let (name, address) = (front.name, front.address);
+                let load = async || requests::keep_alive(address, PATH, connections, time).await;
+                let run = calm.measure(report, load).await;
+                let run =
+                    run.with_context(|| format!("{connections} connections through {name}"))?;
+                report.add(rate, "requests/s", name, run.per_second);
+                report.add(p99, "µs", name, run.samples.micros(99.0));
+            }
+        }
         for front in &lab.fronts {
-            let name = front.name;
-            let why = || format!("8 connections through {name}");
-            let run = requests::keep_alive(front.address, PATH, 8, time)
+            let (name, address, count) = (front.name, front.address, lab.sizes.new_connections);
+            let load = async || requests::new_connections(address, PATH, PARALLEL, count).await;
+            let run = calm
+                .measure(report, load)
                 .await
-                .with_context(why)?;
-            report.add(EIGHT, "requests/s", name, run.per_second);
-            report.add(EIGHT_P99, "µs", name, run.samples.micros(99.0));
+                .with_context(|| format!("new connections through {name}"))?;
+            report.add(NEW, "requests/s", name, run.per_second);
         }
         for front in &lab.fronts {
-            let name = front.name;
-            let why = || format!("64 connections through {name}");
-            let run = requests::keep_alive(front.address, PATH, 64, time)
-                .await
-                .with_context(why)?;
-            report.add(MANY, "requests/s", name, run.per_second);
-            report.add(MANY_P99, "µs", name, run.samples.micros(99.0));
-        }
-        for front in &lab.fronts {
-            let name = front.name;
-            let why = || format!("new connections through {name}");
-            let count = lab.sizes.new_connections;
-            let run = requests::new_connections(front.address, PATH, PARALLEL, count).await;
-            report.add(NEW, "requests/s", name, run.with_context(why)?.per_second);
-        }
-        for front in &lab.fronts {
-            let name = front.name;
-            let echoes = websocket::echo(front.address, time).await;
+            let (name, address) = (front.name, front.address);
+            let echoes = calm
+                .measure(report, async || websocket::echo(address, time).await)
+                .await;
             let echoes = echoes.with_context(|| format!("a WebSocket through {name}"))?;
             report.add(WS, "µs", name, echoes.micros(50.0));
             report.add(WS_P99, "µs", name, echoes.micros(99.0));
         }
     }
+    suspect(lab, report);
     Ok(())
+}
+
+/// No tunnel is faster than none. Where one seems to be, the machine was not the same for both.
+fn suspect(lab: &Lab, report: &mut Report) {
+    for metric in [P50, WS] {
+        let Some(direct) = report.value(metric, "direct TCP") else {
+            continue;
+        };
+        for front in lab.fronts.iter().filter(|front| !front.ends.is_empty()) {
+            if let Some(tunnel) = report.value(metric, front.name)
+                && tunnel.median < direct.median
+            {
+                report.suspect = Some(format!(
+                    "{metric}: {} came out faster than direct TCP",
+                    front.name
+                ));
+            }
+        }
+    }
 }

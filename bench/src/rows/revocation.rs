@@ -11,7 +11,7 @@ use super::Row;
 use crate::lab::Lab;
 use crate::load::http::Client;
 use crate::load::requests;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::stats;
 use crate::systems::OURS;
 use crate::systems::homing::proxy_address;
@@ -50,14 +50,14 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     report.bound(
         Row::Revocation,
         &what("p50"),
-        stats::median(&values),
+        report::Value::of(stats::median(&values)),
         200.0,
         "ms",
     );
     report.bound(
         Row::Revocation,
         &what("p99"),
-        stats::at(&values, 0.99),
+        report::Value::of(stats::at(&values, 0.99)),
         1000.0,
         "ms",
     );

@@ -13,7 +13,7 @@ use crate::lab::Lab;
 use crate::load::http::Client;
 use crate::load::{requests, websocket};
 use crate::process;
-use crate::report::Report;
+use crate::report::{Report, Value};
 use crate::stats::Samples;
 use crate::systems::OURS;
 
@@ -86,7 +86,7 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     report.bound(
         Row::SlowReader,
         "RSS of the agent for a stalled client",
-        grown,
+        Value::of(grown),
         1.0,
         "MiB",
     );

@@ -25,7 +25,7 @@ const CONSTANT: f64 = 10.0;
 const LOOKUPS: u32 = 1_000_000;
 
 /// The check of every request, and that of every connection.
-pub(super) fn checks(lab: &Lab, report: &mut Report) -> Result<()> {
+pub(super) async fn checks(lab: &Lab, report: &mut Report) -> Result<()> {
     let network = Network::new(network::wall_clock())?;
     let key = network::device(0);
     let peer = network::node_id(&key);
@@ -34,26 +34,28 @@ pub(super) fn checks(lab: &Lab, report: &mut Report) -> Result<()> {
     let verified = trust.verify_certificate(&wire)?;
     let scale = if lab.sizes.quick { 100 } else { 1 };
     for _ in 0..lab.sizes.rounds {
-        let cached = each(1_000_000 / scale, || {
-            black_box(trust.check(black_box(&verified), black_box(&peer))).is_ok()
-        });
-        report.add(
-            "check of a request",
-            "ns",
-            OURS,
-            cached.context("a check failed")?,
-        );
-        let cold = each(5_000 / scale, || {
-            trust.verify_certificate(black_box(&wire)).is_ok()
-        });
-        let cold = cold.context("a verification failed")?;
+        let work = async || {
+            each(1_000_000 / scale, || {
+                black_box(trust.check(black_box(&verified), black_box(&peer))).is_ok()
+            })
+            .context("a check failed")
+        };
+        let cached = lab.calm.measure(report, work).await?;
+        report.add("check of a request", "ns", OURS, cached);
+        let work = async || {
+            each(5_000 / scale, || {
+                trust.verify_certificate(black_box(&wire)).is_ok()
+            })
+            .context("a verification failed")
+        };
+        let cold = lab.calm.measure(report, work).await?;
         report.add("verification of a certificate", "µs", OURS, cold / 1e3);
     }
     for (metric, most, unit) in [
         ("check of a request", 1000.0, "ns"),
         ("verification of a certificate", 100.0, "µs"),
     ] {
-        let median = report.median(metric, OURS).context("no checks")?;
+        let median = report.value(metric, OURS).context("no checks")?;
         report.bound(Row::Checks, metric, median, most, unit);
     }
     Ok(())
@@ -69,7 +71,9 @@ pub(super) async fn log(lab: &Lab, report: &mut Report) -> Result<()> {
         let args = [file.to_string_lossy().into_owned(), now.0.to_string()];
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         for _ in 0..lab.sizes.rounds {
-            let child = Child::role("log", &args, &lab.place.file("log.log")).await?;
+            let log = lab.place.file("log.log");
+            let load = async || Child::role("log", &args, &log).await;
+            let child = lab.calm.measure(report, load).await?;
             let number = |name: &str| {
                 child
                     .ready
@@ -89,13 +93,13 @@ pub(super) async fn log(lab: &Lab, report: &mut Report) -> Result<()> {
         }
     }
     let large = |name: &str| {
-        report.median(
+        report.value(
             &format!("revocation log, {} entries, {name}", SIZES[1]),
             OURS,
         )
     };
     let small = |name: &str| {
-        report.median(
+        report.value(
             &format!("revocation log, {} entries, {name}", SIZES[0]),
             OURS,
         )
@@ -105,8 +109,8 @@ pub(super) async fn log(lab: &Lab, report: &mut Report) -> Result<()> {
         large("memory").context("no memory")?,
     );
     let (few, many) = (
-        small("look-up").context("no look-up")?,
-        large("look-up").context("no look-up")?,
+        small("look-up").context("no look-up")?.median,
+        large("look-up").context("no look-up")?.median,
     );
     report.bound(Row::Log, "100,000 revoked entries, load", load, 200.0, "ms");
     report.bound(

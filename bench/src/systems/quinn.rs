@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quinn::rustls::RootCertStore;
 use quinn::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
+use quinn::{ClientConfig, Connection, Endpoint, ServerConfig, TransportConfig};
 use serde_json::{Value, json};
 
 use crate::child::Child;
@@ -16,6 +16,8 @@ use crate::load::raw;
 use crate::stats::Samples;
 
 const NAME: &str = "localhost";
+/// As iroh's. Without it the connection is given up while others are measured.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// A running far end and a connection to it.
 #[derive(Debug)]
@@ -38,7 +40,11 @@ pub(crate) async fn start(place: &Place) -> Result<Raw> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(certificate))?;
     let mut endpoint = Endpoint::client(loopback())?;
-    endpoint.set_default_client_config(ClientConfig::with_root_certificates(Arc::new(roots))?);
+    let mut transport = TransportConfig::default();
+    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    let mut config = ClientConfig::with_root_certificates(Arc::new(roots))?;
+    config.transport_config(Arc::new(transport));
+    endpoint.set_default_client_config(config);
     let connection = endpoint
         .connect(super::address(&far)?, NAME)?
         .await

@@ -24,12 +24,10 @@ impl Device {
         };
         let mut dialed = dial_agent(&self.endpoint, &agent.reach, &self.credentials).await;
         dialed = match dialed {
-            Err(DialError::Refused {
-                reason: ReasonCode::CertExpired,
-                ..
-            }) if self.renew().await.is_ok() => {
-                dial_agent(&self.endpoint, &agent.reach, &self.credentials).await
-            }
+            Err(error) if error.wants_renewal() => match self.renew().await {
+                Ok(()) => dial_agent(&self.endpoint, &agent.reach, &self.credentials).await,
+                Err(_) => Err(error),
+            },
             Err(DialError::Unreachable { node_id, source }) => match self.locate(node_id).await {
                 Ok(Some(reach)) if reach != agent.reach => {
                     dial_agent(&self.endpoint, &reach, &self.credentials).await

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use anyhow::Context;
-use homing_certs::{NodeId, RootChain, TrustState};
+use homing_certs::{LogError, NodeId, RootChain, TrustState};
 use homing_protocol::Document;
 use homing_protocol::control::AgentInfo;
 use homing_protocol::gateway::{MAX_ADDRESSES, Reach};
 use homing_protocol::text::Text;
 use serde::{Deserialize, Serialize};
 
+use super::damaged;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::files;
@@ -42,12 +42,8 @@ impl NetworkFile {
         let Some(bytes) = files::read(&path)? else {
             return Ok(None);
         };
-        let file = serde_json::from_slice(&bytes).with_context(|| {
-            format!(
-                "{} is damaged; restore it from a backup or join again",
-                path.display()
-            )
-        })?;
+        let file = serde_json::from_slice(&bytes)
+            .map_err(|error| damaged(&format!("{}: {error}", path.display())))?;
         Ok(Some(file))
     }
 
@@ -61,11 +57,15 @@ impl NetworkFile {
     /// The trust state that the documents make.
     pub(crate) fn trust_state(&self) -> anyhow::Result<TrustState> {
         let chain = RootChain::from_chain(&self.root_chain, None)
-            .context("the root documents of this network are damaged; join again")?;
+            .map_err(|error| damaged(&format!("its root documents: {error}")))?;
         let mut state = TrustState::new(chain);
-        state
-            .apply(self.snapshot.as_ref())
-            .context("the revocation log of this network is damaged; join again")?;
+        match state.apply(self.snapshot.as_ref()) {
+            // Signed in an older root epoch; the coordinator has the log of this one.
+            Err(LogError::UnknownSigner { .. }) if self.root_chain.len() > 1 => {}
+            applied => {
+                applied.map_err(|error| damaged(&format!("its revocation log: {error}")))?;
+            }
+        }
         Ok(state)
     }
 

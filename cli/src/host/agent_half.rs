@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use homing_agent::{Agent, AgentConfig, AgentSettings};
+use homing_agent::{Agent, AgentConfig, AgentError, AgentSettings};
 use homing_certs::{NetworkId, NodeId, Role, Ticket};
 use homing_protocol::alpn;
 use homing_transport::enrolling::{Enrolled, Introduction};
-use homing_transport::{Endpoint, EndpointConfig};
+use homing_transport::{BindError, Endpoint, EndpointConfig};
 
-use super::{AgentFile, bind_served, keep, node_id, own_key, server_limits};
+use super::{AgentFile, bind_served, keep, node_id, own_key, port_taken, server_limits};
 use crate::commands::join::{host_name, redeem};
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -28,7 +28,7 @@ pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent
     let key = files::read_key(&folder.join("key"))?.ok_or_else(not_enrolled)?;
     let certificate = files::read(&folder.join("cert"))?.ok_or_else(not_enrolled)?;
     let chain = file.chain()?;
-    Agent::bind(AgentConfig {
+    let bound = Agent::bind(AgentConfig {
         settings: settings(dir, config, &file, node_id(&key), chain.network_id()),
         key,
         certificate,
@@ -40,8 +40,14 @@ pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent
         limits: server_limits(config),
         program: PROGRAM.to_owned(),
     })
-    .await
-    .context("the agent could not be started")
+    .await;
+    match bound {
+        Ok(agent) => Ok(agent),
+        Err(AgentError::Bind(BindError::Address { addr, .. })) if config.quic.agent_port != 0 => {
+            Err(port_taken(addr, "agent_port").into())
+        }
+        Err(error) => Err(error).context("the agent could not be started"),
+    }
 }
 
 /// Enrols this host's agent with a ticket. Fills in the port that was chosen, which the coordinator's

@@ -15,6 +15,7 @@ use super::bind_served;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
+use crate::files;
 
 /// Most devices that are looked through for the start of a key.
 const MAX_LISTED: usize = 10_000;
@@ -23,6 +24,9 @@ const MAX_LISTED: usize = 10_000;
 pub(crate) fn open(dir: &DataDir) -> anyhow::Result<Authority> {
     if !dir.has_coordinator() {
         return Err(super::no_coordinator().into());
+    }
+    for secret in ["key", "signer", "root.kit"] {
+        files::refuse_exposed(&dir.coordinator().join(secret))?;
     }
     Authority::open(&dir.coordinator(), Moment::system())
         .context("the coordinator's files could not be opened")

@@ -2,16 +2,17 @@
 //! neither read, write, frame, nor open a WebSocket. The proxy's own counters show who refused.
 
 mod attempts;
+mod counted;
 mod driver;
 mod site;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::kit::{Dir, Running, curl, eventually};
 use attempts::{ATTEMPTS, FRAME, MARK, Ours, Refused};
+use counted::{Counted, assert_only_refused, assert_refused};
 use driver::{Browser, REBOUND};
 use site::Site;
 
@@ -21,54 +22,6 @@ const OWN_PLAIN_PAGE: &str = "/.homing/proxy";
 
 /// A word that the agent's page shows, whatever its state.
 const ON_THE_PAGE: &str = "Send";
-
-/// What the proxy counted: requests that reached the agent, and refusals by reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Counted {
-    forwarded: u64,
-    refused: BTreeMap<String, u64>,
-}
-
-impl Counted {
-    fn read(up: &Running) -> Self {
-        let counters = curl([up.url("/.homing/proxy")]).ok()["counters"].clone();
-        let refused = counters["refused"].as_object().unwrap();
-        Self {
-            forwarded: counters["requests_forwarded"].as_u64().unwrap(),
-            refused: refused
-                .iter()
-                .map(|(reason, count)| (reason.clone(), count.as_u64().unwrap()))
-                .collect(),
-        }
-    }
-
-    fn refusals(&self) -> u64 {
-        self.refused.values().sum()
-    }
-
-    /// These numbers with more refusals for one reason.
-    fn and(mut self, count: u64, reason: &str) -> Self {
-        *self.refused.get_mut(reason).unwrap() += count;
-        self
-    }
-}
-
-/// Waits for one more refusal, and checks that it is of this reason and that nothing was forwarded.
-fn assert_refused(up: &Running, before: Counted, reason: &str, what: &str) {
-    let more = assert_only_refused(up, before, reason, what);
-    assert_eq!(more, 1, "{what}");
-}
-
-/// As [`assert_refused`], for as many refusals of this reason as came.
-fn assert_only_refused(up: &Running, before: Counted, reason: &str, what: &str) -> u64 {
-    let after = eventually(&format!("{what}: a refusal"), || {
-        let now = Counted::read(up);
-        (now.refusals() > before.refusals()).then_some(now)
-    });
-    let more = after.refusals() - before.refusals();
-    assert_eq!(after, before.and(more, reason), "{what}");
-    more
-}
 
 #[test]
 fn the_agents_own_page_shows_the_agent_and_streams_an_answer() {
@@ -300,7 +253,7 @@ fn with_the_token_a_page_opens_a_websocket_and_without_it_none() {
         browser.run(script, &json!(["homing.v1", right])),
         json!(["homing.v1", "pong"])
     );
-    let mut wrong = right.clone();
+    let mut wrong = right;
     let last = if wrong.ends_with('0') { '1' } else { '0' };
     wrong.pop();
     wrong.push(last);

@@ -198,9 +198,9 @@ fn a_disk_that_fills_while_it_runs_refuses_writes_loses_nothing_and_still_revoke
 
     let ballast = disk.fill();
     let refused = curl(["-X", "PUT", "--data", "second", &file]);
-    assert!(refused.status >= 500, "{refused:?}");
-    let error = refused.json()["error"].clone();
-    crate::kit::explained(&error);
+    // Which write meets the full disk first is the file system's choice.
+    assert!(matches!(refused.status, 503 | 507), "{refused:?}");
+    crate::kit::explained(&refused.json()["error"]);
     // Reading goes on, and shows what was acknowledged.
     assert_eq!(curl([&file]).body, b"first");
     phone.run(["dial"]).ok();

@@ -86,7 +86,7 @@ impl Dir {
         let mut child = command.spawn().unwrap();
         // A command that does not read its stdin may be gone already.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        let output = child.wait_with_output().unwrap();
+        let output = finished(child);
         Said {
             status: output.status,
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -321,6 +321,35 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
 
 pub(crate) fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// What a command said until its end, which comes within the limit.
+fn finished(mut child: Child) -> std::process::Output {
+    let drain = |pipe: Option<Box<dyn Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(mut pipe) = pipe {
+                let _ = pipe.read_to_end(&mut bytes);
+            }
+            bytes
+        })
+    };
+    let stdout = drain(child.stdout.take().map(|pipe| Box::new(pipe) as _));
+    let stderr = drain(child.stderr.take().map(|pipe| Box::new(pipe) as _));
+    let status = wait(&mut child, LIMIT);
+    if status.is_none() {
+        let _ = child.kill();
+    }
+    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+    let status = status.unwrap_or_else(|| {
+        let said = String::from_utf8_lossy(&stdout);
+        panic!("the command did not end; it said {said}")
+    });
+    std::process::Output {
+        status,
+        stdout,
+        stderr,
+    }
 }
 
 fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {

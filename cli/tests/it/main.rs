@@ -11,11 +11,14 @@
 )]
 
 mod browser;
+mod bodies;
+mod clocks;
 mod crash;
 mod floors;
 mod hosts;
 mod kit;
 mod machine;
+mod recovery;
 mod split;
 mod story;
 mod tickets;

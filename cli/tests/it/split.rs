@@ -125,7 +125,7 @@ fn an_agent_serves_on_and_starts_again_while_its_coordinator_is_down() {
     coordinating.kill();
     curl([proxy.url("/api/whoami")]).ok();
 
-    running.kill();
+    running.stop();
     let running = agent(&agent_dir);
     eventually("the proxy's way back", || {
         (curl([proxy.url("/api/whoami")]).status == 200).then_some(())

@@ -18,7 +18,7 @@ use crate::files::{create_private_dir, sync_dir};
 use crate::moment::Moment;
 
 /// How long the signer may sign: the most that a root document allows is a little more.
-const SIGNER_LIFE_SECS: u64 = 10 * 365 * 86_400;
+pub(crate) const SIGNER_LIFE_SECS: u64 = 10 * 365 * 86_400;
 
 /// What a new network needs to know.
 #[derive(Debug, Clone)]

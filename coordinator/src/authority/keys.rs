@@ -189,7 +189,7 @@ fn parse_secret(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     Some(Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?))
 }
 
-fn write_key(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
+pub(crate) fn write_key(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
     let mut text = Zeroizing::new(HEXLOWER.encode(key.as_bytes()));
     text.push('\n');
     write_private(path, text.as_bytes()).map_err(|source| KeyError::File {

@@ -140,7 +140,8 @@ impl Authority {
     }
 
     /// Ends the recovery: the owner has looked at the device list. Open invitations are void, and
-    /// the log continues above every position that anybody has shown. Also confirms the clock.
+    /// the log continues above every position that anybody has shown, after [`Authority::restore`] in
+    /// a new root epoch. Also confirms the clock.
     ///
     /// # Errors
     /// [`Refusal::LogIncomplete`] while a newer log is known to exist and is not here, unless
@@ -164,13 +165,18 @@ impl Authority {
                     }
                     .into());
                 }
-                change.skip_to(seen)?;
-                set_meta(&change.tx, META_CLAIMS_NEED_PROOF, 1)?;
+                // A new epoch lies above every position of this one.
+                if !change.has_next_epoch()? {
+                    change.skip_to(seen)?;
+                    set_meta(&change.tx, META_CLAIMS_NEED_PROOF, 1)?;
+                }
             }
+            change.begin_next_epoch()?;
             change.void_all_invitations()?;
             Ok(set_meta(&change.tx, META_RECOVERING, 0)?)
         })?;
         self.clock.confirm(now.wall, now.monotonic);
+        self.snapshot = None;
         Ok(())
     }
 }
@@ -225,7 +231,7 @@ impl Change<'_> {
     }
 }
 
-fn store_imported_head(
+pub(crate) fn store_imported_head(
     db: &Connection,
     head: LogHead,
     time: u64,

@@ -41,6 +41,8 @@ struct Line<'s> {
     sender: FrameSender,
     /// Where the agent is with all that was sent.
     sent: LogHead,
+    /// The newest root document that it has.
+    root_epoch: u32,
     snapshot_at: Option<Instant>,
 }
 
@@ -87,6 +89,7 @@ impl Revocations {
             shared,
             sender,
             sent: theirs,
+            root_epoch: hello.root_epoch,
             snapshot_at: None,
         };
         let cut = registration.cut_token();
@@ -168,6 +171,10 @@ impl Line<'_> {
     }
 
     async fn pass_on(&mut self, item: Item) -> Result<(), End> {
+        if item.head.root_epoch != self.sent.root_epoch {
+            self.catch_up(self.sent).await?;
+            return self.first_heartbeat().await;
+        }
         let (at, sent) = (item.head.seq, self.sent.seq);
         match item.kind {
             Kind::Delta if at == sent + 1 => {
@@ -196,13 +203,17 @@ impl Line<'_> {
     }
 
     async fn catch_up(&mut self, theirs: LogHead) -> Result<(), End> {
-        let now = self.shared.now();
-        let Some((news, head)) = self
-            .ask(move |authority| what_is_missing(authority, theirs, now))
+        let (now, known) = (self.shared.now(), self.root_epoch);
+        let Some((roots, news, head)) = self
+            .ask(move |authority| what_is_missing(authority, theirs, known, now))
             .await?
         else {
             return Ok(());
         };
+        for document in roots {
+            self.send(&LogMessage::Root { document }).await?;
+        }
+        self.root_epoch = self.root_epoch.max(head.root_epoch);
         match news {
             CatchUp::Deltas(deltas) => {
                 for delta in deltas {
@@ -353,14 +364,16 @@ impl Shared {
 fn what_is_missing(
     authority: &mut Authority,
     theirs: LogHead,
+    root_epoch: u32,
     now: Moment,
-) -> Result<(CatchUp, LogHead), AuthorityError> {
+) -> Result<(Vec<Document>, CatchUp, LogHead), AuthorityError> {
     // Old deltas could be sent without a new signature, but not while a newer log may exist.
     if authority.is_recovering()? {
         return Err(Refusal::Recovering.into());
     }
     let news = authority.catch_up(theirs, now)?;
-    Ok((news, authority.head()))
+    let roots = authority.root_chain_after(root_epoch);
+    Ok((roots, news, authority.head()))
 }
 
 async fn greet(connection: &Connection) -> Option<(FrameStream, Hello)> {
