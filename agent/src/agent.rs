@@ -11,12 +11,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use homing_certs::{
-    CertificateError, NodeId, ReasonCode, RootChain, RootError, SigningKey, TrustState, UnixTime,
+    CertificateError, NodeId, ReasonCode, RootChain, RootError, SigningKey, TrustState,
     VerifiedCertificate,
 };
 use homing_protocol::alpn;
 use homing_protocol::gateway::Reach;
 use homing_transport::admission::{Admission, Admitted, Peer};
+use homing_transport::clock::wall_clock;
 use homing_transport::controlling::ControlClient;
 use homing_transport::credentials::{Credentials, own_certificate};
 use homing_transport::renewing::{self, Keep};
@@ -32,6 +33,8 @@ use tracing::{debug, info, warn};
 
 pub use self::deny::DenyError;
 use crate::config::AgentSettings;
+use crate::confirmed_time;
+
 use crate::gateway::{Caller, ConnectionService, Gateway};
 use crate::state::{AgentState, OpenError};
 use crate::store::{StoreError, StoredTrust};
@@ -90,6 +93,9 @@ pub enum AgentError {
     /// Its certificate is not one of this network.
     #[error("the agent's certificate was refused")]
     Certificate(#[source] CertificateError),
+    /// The time that its owner confirmed cannot be read.
+    #[error("the agent's file time-confirmed cannot be read")]
+    ConfirmedTime(#[source] std::io::Error),
     /// Its endpoint cannot be bound.
     #[error("the agent's QUIC socket cannot be bound")]
     Bind(#[source] BindError),
@@ -152,9 +158,12 @@ impl Agent {
                 .await
                 .map_err(AgentError::Store)?;
         }
-        let certificate = own_certificate(&trust_state, &config.certificate)
-            .map_err(AgentError::Certificate)?;
-        let floor = UnixTime(floor.0.max(trust_state.newest_signed_time().0));
+        let certificate =
+            own_certificate(&trust_state, &config.certificate).map_err(AgentError::Certificate)?;
+        let floor = floor.max(trust_state.newest_signed_time());
+        let limit = confirmed_time::read(&state.settings.dir, wall_clock())
+            .map_err(AgentError::ConfirmedTime)?;
+        let (trust_state, floor) = confirmed_time::limited(trust_state, floor, limit);
         let trust = Arc::new(Trust::new(trust_state, floor));
         let credentials = Arc::new(Credentials::new(certificate, trust, config.program.clone()));
         let rebind = EndpointConfig {
@@ -267,7 +276,16 @@ impl Agent {
         });
         serving.send_replace(true);
         let server = Server::new(self.endpoint.clone(), vec![doorkeeper], self.limits.clone());
-        let ended = server.run(shutdown.clone()).await;
+        let goodbye = async {
+            shutdown.cancelled().await;
+            self.state.leaving.cancel();
+        };
+        let serve = server.run(shutdown.clone());
+        tokio::pin!(goodbye, serve);
+        let ended = tokio::select! {
+            ended = &mut serve => ended,
+            () = &mut goodbye => serve.await,
+        };
         links.cancel();
         control.close().await;
         while tasks.join_next().await.is_some() {}
@@ -308,6 +326,16 @@ impl AgentHandle {
     #[must_use]
     pub fn trust(&self) -> &Arc<Trust> {
         &self.trust
+    }
+
+    /// The owner of this host says that its clock is right now.
+    ///
+    /// # Errors
+    /// It could not be written down: it holds until the next start.
+    pub fn confirm_time(&self) -> std::io::Result<()> {
+        let now = wall_clock();
+        self.trust.confirm_time(now);
+        confirmed_time::write(&self.state.settings.dir, now)
     }
 
     /// Number of live connections of devices.

@@ -19,8 +19,7 @@ pub const DENIED_FILE: &str = "denied";
 /// Fewest digits of a key that name a device: a shorter prefix is too easily another's.
 pub const MIN_KEY_PREFIX: usize = 8;
 
-const HEADING: &str =
-    "# Devices that this host denies by itself (homing revoke --local), one NodeId a line.\n\
+const HEADING: &str = "# Devices that this host denies by itself (homing revoke --local), one NodeId a line.\n\
      # To let one in again, stop the agent, take its line out and start the agent.\n";
 
 /// Why the list cannot be used. An agent does not start without it.
@@ -166,7 +165,8 @@ pub fn select(selector: &str, seen: &[DeviceRow]) -> Result<NodeId, SelectError>
     }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file whole or not at all.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let temporary = path.with_extension("new");
     let mut options = OpenOptions::new();
@@ -216,9 +216,6 @@ mod tests {
             select("0707070", &[]),
             Err(SelectError::Unknown("0707070".to_owned()))
         );
-        assert_eq!(
-            select(&"07".repeat(32), &[]),
-            Ok(NodeId::from([7; 32]))
-        );
+        assert_eq!(select(&"07".repeat(32), &[]), Ok(NodeId::from([7; 32])));
     }
 }

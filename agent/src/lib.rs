@@ -11,6 +11,7 @@ mod agent;
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod confirmed_time;
 pub mod connections;
 pub mod denied;
 pub mod enrolment;

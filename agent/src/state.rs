@@ -79,6 +79,8 @@ pub struct AgentState {
     pub tasks: TaskTracker,
     /// Raised when the agent goes.
     pub stopping: CancellationToken,
+    /// Raised before that: sockets and event streams say goodbye while the connections still carry it.
+    pub leaving: CancellationToken,
 }
 
 impl AgentState {
@@ -124,6 +126,7 @@ impl AgentState {
             system,
             tasks,
             stopping,
+            leaving: CancellationToken::new(),
         }))
     }
 
@@ -152,6 +155,7 @@ impl AgentState {
 
     /// Stops in order: sockets and turns, then the database, then the audit log.
     pub async fn shutdown(&self) {
+        self.leaving.cancel();
         self.stopping.cancel();
         self.tasks.close();
         if tokio::time::timeout(DRAIN, self.tasks.wait())

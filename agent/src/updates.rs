@@ -4,11 +4,12 @@
 //! device's connections and everything that it has running → write to disk → acknowledge.
 
 mod history;
+mod ledger;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use homing_certs::{Applied, LogError, LogHead, NodeId, REVOKED, ReasonCode, RevocationEntry};
+use homing_certs::{Applied, LogError, LogHead, REVOKED, ReasonCode, RevocationEntry};
 use homing_protocol::frame::MAX_SNAPSHOT_FRAME;
 use homing_protocol::gateway::Reach;
 use homing_protocol::revocations::{AgentMessage, HEARTBEAT_SECS, LogMessage};
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::ledger::Ledger;
 use crate::state::AgentState;
 use crate::store::TrustRow;
 
@@ -74,15 +76,34 @@ enum StreamError {
     Silent,
 }
 
+/// What goes on beside the stream, and outlives it.
+struct Work {
+    ledger: Ledger,
+    closing: JoinSet<()>,
+    heartbeat_kept: Option<Instant>,
+}
+
+/// What a message was.
+#[derive(PartialEq, Eq)]
+enum Taken {
+    /// A heartbeat for the position that is in force: nothing newer is out there.
+    Newest,
+    Other,
+}
+
 impl Updates {
     /// Follows the log until `shutdown`. `current` becomes true when the agent holds the newest log.
     pub(crate) async fn run(self, current: watch::Sender<bool>, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
-        let mut closing = JoinSet::new();
+        let mut work = Work {
+            ledger: Ledger::new(self.trust().head()),
+            closing: JoinSet::new(),
+            heartbeat_kept: None,
+        };
         loop {
             let ended = tokio::select! {
                 () = shutdown.cancelled() => break,
-                ended = self.follow(&current, &mut backoff, &mut closing) => ended,
+                ended = self.follow(&current, &mut backoff, &mut work) => ended,
             };
             if let Err(error) = ended {
                 debug!(
@@ -96,7 +117,7 @@ impl Updates {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        while closing.join_next().await.is_some() {}
+        while work.closing.join_next().await.is_some() {}
     }
 
     fn trust(&self) -> &Arc<Trust> {
@@ -107,7 +128,7 @@ impl Updates {
         &self,
         current: &watch::Sender<bool>,
         backoff: &mut Backoff,
-        closing: &mut JoinSet<()>,
+        work: &mut Work,
     ) -> Result<(), StreamError> {
         let connection = self
             .endpoint
@@ -119,10 +140,11 @@ impl Updates {
             .await
             .map_err(|error| StreamError::Ended(error.to_string()))?;
         let (mut sender, mut receiver) = stream.with_limit(MAX_SNAPSHOT_FRAME).split();
-        sender
-            .send(&self.credentials.hello())
-            .await
-            .map_err(StreamError::Frames)?;
+        self.write(work).await;
+        // Only what is on disk: the coordinator takes it for an acknowledgement.
+        let mut hello = self.credentials.hello();
+        hello.log_head = Some(work.ledger.kept().into());
+        sender.send(&hello).await.map_err(StreamError::Frames)?;
         let mut reach = self.endpoint.reach();
         send(
             &mut sender,
@@ -131,13 +153,10 @@ impl Updates {
             },
         )
         .await?;
-        let mut heartbeat_kept = None;
         loop {
             let message = receive(&mut receiver).await?;
-            let is_heartbeat = matches!(message, LogMessage::Heartbeat { .. });
-            self.take(message, &mut sender, &mut heartbeat_kept, closing)
-                .await?;
-            if is_heartbeat {
+            while work.closing.try_join_next().is_some() {}
+            if self.take(message, &mut sender, work).await? == Taken::Newest {
                 backoff.reset();
                 current.send_replace(true);
                 let now = self.endpoint.reach();
@@ -159,89 +178,102 @@ impl Updates {
         &self,
         message: LogMessage,
         sender: &mut FrameSender,
-        heartbeat_kept: &mut Option<Instant>,
-        closing: &mut JoinSet<()>,
-    ) -> Result<(), StreamError> {
+        work: &mut Work,
+    ) -> Result<Taken, StreamError> {
+        let is_heartbeat = matches!(message, LogMessage::Heartbeat { .. });
         let document = match message {
             LogMessage::Root { document } => {
                 self.take_root(&document).await;
-                return Ok(());
+                return Ok(Taken::Other);
             }
             LogMessage::Delta { document }
             | LogMessage::Snapshot { document }
             | LogMessage::Heartbeat { document } => document,
-            LogMessage::Behind { head } => return self.bring_history(head.into(), sender).await,
-            _ => return Ok(()),
+            LogMessage::Behind { head } => {
+                self.bring_history(head.into(), sender).await?;
+                return Ok(Taken::Other);
+            }
+            _ => return Ok(Taken::Other),
         };
         let applied = match self.trust().apply(document.as_ref()) {
             Ok(applied) => applied,
             Err(TrustError::Log(LogError::Gap { .. })) => {
                 let head = self.trust().head().into();
-                return send(sender, AgentMessage::Gap { head }).await;
+                send(sender, AgentMessage::Gap { head }).await?;
+                return Ok(Taken::Other);
             }
             Err(error) => {
                 error!(
                     error = &error as &dyn std::error::Error,
                     "a document of the coordinator was refused"
                 );
-                return Ok(());
+                return Ok(Taken::Other);
             }
         };
         let revokes = matches!(applied, Applied::Delta { .. });
         if revokes {
             crash::point("after_swap");
         }
-        let kept = match applied {
+        match applied {
             Applied::Delta { changed, .. } => {
-                self.cut(&changed, Some(&document), closing);
-                self.state
-                    .store
-                    .save_delta(self.row(document.0), changed)
-                    .await
+                self.cut(&changed, Some(&document), &mut work.closing);
+                work.ledger.add_delta(self.row(document.0), changed);
             }
             Applied::Snapshot { changed, .. } => {
                 // Too long for a close frame: the device asks the coordinator for its proof.
-                self.cut(&changed, None, closing);
-                self.state
-                    .store
-                    .save_snapshot(self.row(document.0), changed)
-                    .await
+                self.cut(&changed, None, &mut work.closing);
+                self.keep_chain().await;
+                work.ledger.add_snapshot(self.row(document.0), changed);
             }
-            Applied::Heartbeat { .. } => {
-                if heartbeat_kept.is_some_and(|at| at.elapsed() < KEEP_HEARTBEAT_EVERY) {
-                    return Ok(());
-                }
-                *heartbeat_kept = Some(Instant::now());
-                if let Err(error) = self.state.store.save_heartbeat(self.row(document.0)).await {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a heartbeat could not be written"
-                    );
-                }
-                return Ok(());
-            }
-            // Known already, and so on disk already: the coordinator may be waiting for the word.
-            _ => Ok(()),
-        };
-        if let Err(error) = kept {
-            // Enforced, but it would be forgotten: no acknowledgement.
-            error!(
-                error = &error as &dyn std::error::Error,
-                "a revocation could not be written to disk"
-            );
-            return Ok(());
+            Applied::Heartbeat { .. } => self.keep_heartbeat(document, work).await,
+            _ => {}
         }
+        let before = work.ledger.kept();
+        let all_kept = self.write(work).await;
         if revokes {
             crash::point("after_persist");
             crash::point("before_ack");
         }
-        send(
-            sender,
-            AgentMessage::Ack {
-                head: self.trust().head().into(),
-            },
-        )
-        .await
+        // After a heartbeat there is news only when a write was made up for.
+        if all_kept && (!is_heartbeat || work.ledger.kept() != before) {
+            let head = work.ledger.kept().into();
+            send(sender, AgentMessage::Ack { head }).await?;
+        }
+        Ok(if is_heartbeat {
+            Taken::Newest
+        } else {
+            Taken::Other
+        })
+    }
+
+    // Whether everything that is in force is on disk.
+    async fn write(&self, work: &mut Work) -> bool {
+        match work.ledger.write(&self.state.store).await {
+            Ok(all) => all,
+            Err(error) => {
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "a revocation is in force but could not be written to disk; it is tried again"
+                );
+                false
+            }
+        }
+    }
+
+    async fn keep_heartbeat(&self, document: Document, work: &mut Work) {
+        let recently = work
+            .heartbeat_kept
+            .is_some_and(|at| at.elapsed() < KEEP_HEARTBEAT_EVERY);
+        if recently {
+            return;
+        }
+        work.heartbeat_kept = Some(Instant::now());
+        if let Err(error) = self.state.store.save_heartbeat(self.row(document.0)).await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "a heartbeat could not be written"
+            );
+        }
     }
 
     // The coordinator was set back by a restore: what it has signed and lost is here.
@@ -258,7 +290,10 @@ impl Updates {
         let messages = match history::messages(&self.state.store, theirs).await {
             Ok(messages) => messages,
             Err(error) => {
-                error!(error = &error as &dyn std::error::Error, "the stored log could not be read");
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "the stored log could not be read"
+                );
                 return Ok(());
             }
         };
@@ -293,6 +328,20 @@ impl Updates {
         }
     }
 
+    // Root documents that came with a renewal are nowhere else; an epoch begins with a snapshot, so
+    // they are on disk before anything of their epoch counts after a restart.
+    async fn keep_chain(&self) {
+        let state = self.trust().state();
+        for (epoch, wire) in (homing_certs::GENESIS_EPOCH..).zip(state.chain().wires()) {
+            if let Err(error) = self.state.store.save_root(epoch, wire.clone()).await {
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "a root document could not be written"
+                );
+            }
+        }
+    }
+
     fn cut(
         &self,
         changed: &[RevocationEntry],
@@ -301,22 +350,37 @@ impl Updates {
     ) {
         for entry in changed {
             self.registry.cut(&entry.device);
-            if entry.min_generation == REVOKED {
-                let (state, device) = (self.state.clone(), entry.device);
-                closing.spawn(async move { state.device_revoked(device).await });
-            }
         }
-        let registry = self.registry.clone();
+        let (registry, state) = (self.registry.clone(), self.state.clone());
         let proof = document.map(|document| document.0.clone());
-        let devices: Vec<NodeId> = changed.iter().map(|entry| entry.device).collect();
-        if devices.iter().any(|device| registry.is_online(device)) {
-            closing.spawn(async move {
-                tokio::time::sleep(FLUSH).await;
-                for device in devices {
-                    registry.close(&device, proof.as_deref());
+        let changed = changed.to_vec();
+        closing.spawn(async move {
+            let end_work = async {
+                for entry in changed
+                    .iter()
+                    .filter(|entry| entry.min_generation == REVOKED)
+                {
+                    state.device_revoked(entry.device).await;
                 }
-            });
-        }
+            };
+            let close = async {
+                if changed
+                    .iter()
+                    .any(|entry| registry.is_online(&entry.device))
+                {
+                    tokio::time::sleep(FLUSH).await;
+                }
+                for entry in &changed {
+                    if entry.min_generation == REVOKED {
+                        registry.close(&entry.device, proof.as_deref());
+                    } else {
+                        // Demoted: a new certificate lets it in again.
+                        registry.refuse(&entry.device, ReasonCode::CertExpired, None);
+                    }
+                }
+            };
+            tokio::join!(end_work, close);
+        });
     }
 
     fn row(&self, wire: Vec<u8>) -> TrustRow {

@@ -1,5 +1,6 @@
 //! Everything that runs during one run of the bench, and the folder in which it lives.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,17 +18,28 @@ use crate::systems::{
 
 /// The folder of one run; it goes when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place(TempDir);
+pub(crate) struct Place {
+    dir: TempDir,
+    made: Cell<u32>,
+}
 
 impl Place {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self(
-            TempDir::with_prefix("homing-bench-").context("a temporary folder")?,
-        ))
+        let dir = TempDir::with_prefix("homing-bench-").context("a temporary folder")?;
+        Ok(Self {
+            dir,
+            made: Cell::new(0),
+        })
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.dir.path().join(name)
+    }
+
+    /// A folder that was not there before, for a system that is started more than once.
+    pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
+        self.made.set(self.made.get() + 1);
+        self.folder(&format!("{name}-{}", self.made.get()))
     }
 
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
@@ -77,6 +89,8 @@ pub(crate) struct Lab {
     pub(crate) quinn: quinn::Raw,
     pub(crate) absent: Vec<(String, String)>,
     network: Option<Network>,
+    prototypes: Vec<Kind>,
+    renewed: usize,
     origin: Child,
 }
 
@@ -85,7 +99,6 @@ impl Lab {
     pub(crate) async fn start(sizes: Sizes) -> Result<Self> {
         let place = Place::new()?;
         let (direct, origin) = direct::start(&place).await?;
-        let address = direct.address;
         let (iroh, quinn) = (iroh::start(&place).await?, quinn::start(&place).await?);
         let mut lab = Self {
             place,
@@ -96,37 +109,79 @@ impl Lab {
             quinn,
             absent: Vec::new(),
             network: None,
+            prototypes: Vec::new(),
+            renewed: 0,
             origin,
         };
-        let ssh = ssh::start(&lab.place, address).await;
-        lab.keep("ssh -L", ssh);
-        let rathole = rathole::start(&lab.place, address).await;
-        lab.keep(rathole::NAME, rathole);
-        let dumbpipe = dumbpipe::start(&lab.place, address).await;
-        lab.keep(dumbpipe::NAME, dumbpipe);
+        lab.start_tunnels().await;
         Ok(lab)
+    }
+
+    /// Starts everything anew for another round, in another order. An instance keeps what chance gave
+    /// it, such as the core that it shares with a neighbour, for as long as it lives, and rounds with
+    /// the same instances agree more than they should.
+    pub(crate) async fn renew(&mut self) -> Result<()> {
+        for front in std::mem::take(&mut self.fronts) {
+            front.stop().await;
+        }
+        self.absent.clear();
+        let (direct, origin) = direct::start(&self.place).await?;
+        std::mem::replace(&mut self.origin, origin).stop().await;
+        let iroh = iroh::start(&self.place).await?;
+        std::mem::replace(&mut self.iroh, iroh).stop().await;
+        let quinn = quinn::start(&self.place).await?;
+        std::mem::replace(&mut self.quinn, quinn).stop().await;
+        self.fronts.push(direct);
+        self.start_tunnels().await;
+        self.renewed += 1;
+        let shift = self.renewed % self.fronts.len();
+        self.fronts.rotate_left(shift);
+        Ok(())
     }
 
     /// Adds the prototypes of the stream mapping.
     pub(crate) async fn add_prototypes(&mut self, kinds: &[Kind]) {
-        for kind in kinds {
-            let started = prototypes::start(&self.place, *kind).await;
-            self.keep(kind.name(), started);
-        }
+        self.prototypes = kinds.to_vec();
+        self.start_prototypes().await;
     }
 
     /// Adds ours: a host, and a proxy on a device that joined.
     pub(crate) async fn add_homing(&mut self, program: Result<PathBuf>) {
-        let network = program.and_then(|program| Network::new(&self.place, "network", program));
-        let started = match network {
+        match program.and_then(|program| Network::new(&self.place, "network", program)) {
             Ok(network) => {
-                let started = homing::start(&network).await;
                 self.network = Some(network);
-                started
+                self.start_homing().await;
             }
-            Err(error) => Err(error),
+            Err(error) => self.keep(OURS, Err(error)),
+        }
+    }
+
+    async fn start_tunnels(&mut self) {
+        let Some(origin) = self.front("direct TCP").map(|direct| direct.address) else {
+            return;
         };
-        self.keep(OURS, started);
+        let ssh = ssh::start(&self.place, origin).await;
+        self.keep("ssh -L", ssh);
+        let rathole = rathole::start(&self.place, origin).await;
+        self.keep(rathole::NAME, rathole);
+        let dumbpipe = dumbpipe::start(&self.place, origin).await;
+        self.keep(dumbpipe::NAME, dumbpipe);
+        self.start_homing().await;
+        self.start_prototypes().await;
+    }
+
+    async fn start_homing(&mut self) {
+        if let Some(network) = &self.network {
+            let started = homing::start(network).await;
+            self.keep(OURS, started);
+        }
+    }
+
+    async fn start_prototypes(&mut self) {
+        for kind in self.prototypes.clone() {
+            let started = prototypes::start(&self.place, kind).await;
+            self.keep(kind.name(), started);
+        }
     }
 
     /// The network of ours and its running front.
@@ -138,6 +193,7 @@ impl Lab {
 
     /// Stops the prototypes, so that they do not run beside what is measured next.
     pub(crate) async fn drop_prototypes(&mut self) {
+        self.prototypes.clear();
         let all = std::mem::take(&mut self.fronts);
         for front in all {
             if Kind::ALL.iter().any(|kind| kind.name() == front.name) {

@@ -23,6 +23,15 @@ pub(crate) fn cpu(roots: &[u32]) -> Result<Duration> {
     Ok(TICK * u32::try_from(ticks).context("CPU ticks")?)
 }
 
+/// CPU time of all processes but these and their descendants, by the kernel's exact account of each.
+/// It goes down when a process ends whose parent does not ask for its time.
+pub(crate) fn cpu_of_others(roots: &[u32]) -> Result<Duration> {
+    let own = tree(roots)?;
+    let all = all()?.into_iter().filter(|(pid, _)| !own.contains(pid));
+    let ticks: u64 = all.map(|(_, stat)| stat.ticks).sum();
+    Ok(TICK * u32::try_from(ticks).context("CPU ticks")?)
+}
+
 /// Resident memory of these processes and all their descendants, in bytes.
 pub(crate) fn rss(roots: &[u32]) -> Result<u64> {
     let resident = |pid: u32| {
@@ -91,16 +100,20 @@ impl Stat {
     }
 }
 
-fn tree(roots: &[u32]) -> Result<BTreeSet<u32>> {
-    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+fn all() -> Result<Vec<(u32, Stat)>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("/proc cannot be read")? {
         let name = entry.context("/proc cannot be read")?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        if let Some(stat) = Stat::read(pid) {
-            children.entry(stat.parent).or_default().push(pid);
-        }
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        found.extend(pid.and_then(|pid| Some((pid, Stat::read(pid)?))));
+    }
+    Ok(found)
+}
+
+fn tree(roots: &[u32]) -> Result<BTreeSet<u32>> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (pid, stat) in all()? {
+        children.entry(stat.parent).or_default().push(pid);
     }
     let mut found = BTreeSet::new();
     let mut open = roots.to_vec();

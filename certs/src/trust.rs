@@ -177,7 +177,7 @@ impl TrustState {
     }
 
     /// Checks a delta that a peer offers as the reason why `device` was turned away: signed by a
-    /// signer of our root for our network, and naming the device. Its place in the log is not
+    /// signer of our root for our network, and revoking the device for ever. Its place in the log is not
     /// asked for, and nothing is changed.
     pub fn verify_revocation_proof(
         &self,
@@ -191,7 +191,8 @@ impl TrustState {
         delta
             .entries
             .into_iter()
-            .find(|entry| entry.device == *device)
+            // A demotion is no revocation: the device renews and is let in again.
+            .find(|entry| entry.device == *device && entry.min_generation == REVOKED)
             .ok_or(LogError::NotNamed { device: *device })
     }
 
@@ -228,6 +229,17 @@ impl TrustState {
     /// The time of the newest heartbeat, if one was taken.
     pub fn last_heartbeat(&self) -> Option<UnixTime> {
         self.last_heartbeat
+    }
+
+    /// The same state without times after `limit`: whoever runs this machine says that they came
+    /// from a clock that was wrong.
+    #[must_use]
+    pub fn without_times_after(&self, limit: UnixTime) -> Self {
+        Self {
+            newest_signed_time: self.newest_signed_time.min(limit),
+            last_heartbeat: self.last_heartbeat.filter(|time| *time <= limit),
+            ..self.clone()
+        }
     }
 
     /// What to keep on disk.

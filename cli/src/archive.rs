@@ -154,7 +154,12 @@ fn write_part(
     let sealed = encryptor.wrap_output(io::BufWriter::new(output))?;
     let mut archive = Builder::new(sealed);
     let about = serde_json::to_vec_pretty(content)?;
-    append(&mut archive, Path::new(CONTENT), about.len() as u64, &about[..])?;
+    append(
+        &mut archive,
+        Path::new(CONTENT),
+        about.len() as u64,
+        &about[..],
+    )?;
     for member in members {
         let source = File::open(&member.source)
             .with_context(|| format!("{} could not be opened", member.source.display()))?;
@@ -164,7 +169,9 @@ fn write_part(
             .with_context(|| format!("{} could not be read", member.source.display()))?;
     }
     let output = archive.into_inner()?.finish()?;
-    let output = output.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let output = output
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
     output.sync_all()?;
     Ok(output.metadata()?.len())
 }
@@ -195,7 +202,9 @@ fn unpack(plain: impl Read, folder: &Path, file: &Path) -> anyhow::Result<Conten
             content = Some(read_content(&mut entry, file)?);
             continue;
         }
-        if content.is_none() || entry.header().entry_type() != EntryType::Regular || !is_allowed(&name)
+        if content.is_none()
+            || entry.header().entry_type() != EntryType::Regular
+            || !is_allowed(&name)
         {
             return Err(damaged(file, &format!("{} does not belong there", name.display())).into());
         }
@@ -214,12 +223,14 @@ fn unpack(plain: impl Read, folder: &Path, file: &Path) -> anyhow::Result<Conten
 }
 
 fn read_content(entry: &mut impl Read, file: &Path) -> anyhow::Result<Content> {
-    let content: Content =
-        serde_json::from_reader(entry).map_err(|error| damaged(file, &error))?;
+    let content: Content = serde_json::from_reader(entry).map_err(|error| damaged(file, &error))?;
     if content.version != VERSION {
         return Err(Failure::new(
             "backup_too_new",
-            format!("this backup has form {}, this homing knows {VERSION}", content.version),
+            format!(
+                "this backup has form {}, this homing knows {VERSION}",
+                content.version
+            ),
             "use the homing that made it, or a newer one",
         )
         .into());

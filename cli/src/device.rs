@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use futures_util::future::BoxFuture;
 use homing_certs::{NodeId, SigningKey};
-use homing_protocol::{Document, ErrorBody};
 use homing_protocol::control::{AgentInfo, ControlReply, ControlRequest};
-use homing_protocol::gateway::{HelloOk, Reach};
+use homing_protocol::gateway::Reach;
+use homing_protocol::{Document, ErrorBody};
 use homing_transport::controlling::{ControlClient, ControlError};
 use homing_transport::credentials::{Credentials, own_certificate};
 use homing_transport::dial::DialError;
@@ -53,7 +53,10 @@ impl Device {
         let state = network.trust_state()?;
         let certificate = own_certificate(&state, &wire)
             .map_err(|error| damaged(&format!("its certificate: {error}")))?;
-        let floor = state.newest_signed_time();
+        // It is not earlier than when the signer said that it issued this.
+        let floor = state
+            .newest_signed_time()
+            .max(certificate.certificate().issued_at);
         let trust = Arc::new(Trust::new(state, floor));
         let credentials = Arc::new(Credentials::new(certificate, trust, PROGRAM.to_owned()));
         let endpoint = bind_endpoint(key, bind, relay).await?;
@@ -99,8 +102,7 @@ impl Device {
         let (dir, network) = (self.dir.clone(), self.network.clone());
         let trust = self.credentials.trust().clone();
         Arc::new(move |wire| {
-            let chain = trust.state().chain().wires().to_vec();
-            let chain = chain.into_iter().map(Document).collect();
+            let chain = root_chain(&trust);
             change(&dir, &network, |network| network.root_chain = chain)
                 .map_err(std::io::Error::other)?;
             files::write(&path, wire).map_err(std::io::Error::other)
@@ -154,9 +156,53 @@ impl Device {
         Ok(agents)
     }
 
+    /// Takes over the newest revocation log, so that this device neither dials a revoked agent nor goes
+    /// on talking to one.
+    pub(crate) async fn refresh_log(&self) -> Result<(), ControlError> {
+        let trust = self.credentials.trust();
+        let head = trust.head().into();
+        let reply = self.control.request(&ControlRequest::Log { head }).await?;
+        let ControlReply::Log {
+            snapshot: Some(snapshot),
+        } = reply
+        else {
+            return Ok(());
+        };
+        if let Err(error) = trust.apply(snapshot.as_ref()) {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "the coordinator's log was refused"
+            );
+            return Ok(());
+        }
+        // Together: a log of a new root epoch is worth nothing without its root document.
+        let chain = root_chain(trust);
+        let kept = self.change(|network| {
+            network.snapshot = snapshot;
+            network.root_chain = chain;
+        });
+        if let Err(error) = kept {
+            warn!(%error, "the revocation log could not be kept");
+        }
+        Ok(())
+    }
+
+    /// The user has named this key in full; its name stands for it from now on.
+    fn trust_name(&self, agent: NodeId) {
+        if let Err(error) = self.change(|network| network.trust_name(agent)) {
+            warn!(%error, "the agent's name could not be remembered");
+        }
+    }
+
     fn change(&self, by: impl FnOnce(&mut NetworkFile)) -> Result<(), Failure> {
         change(&self.dir, &self.network, by)
     }
+}
+
+fn root_chain(trust: &Trust) -> Vec<Document> {
+    let state = trust.state();
+    let wires = state.chain().wires().iter();
+    wires.map(|wire| Document(wire.clone())).collect()
 }
 
 fn change(
@@ -193,24 +239,25 @@ impl Home for Device {
         })
     }
 
-    fn reached(&self, agent: NodeId, hello: &HelloOk, path: Option<PathReport>) {
+    fn reached(&self, agent: NodeId, path: Option<PathReport>) {
         let remembered = self.change(|network| {
-            network.remember(agent, &hello.agent, path.and_then(|path| path.address));
+            network.remember(agent, path.and_then(|path| path.address));
         });
         if let Err(error) = remembered {
             warn!(%error, "the agent's address could not be remembered");
         }
     }
 
-    fn proof(&self, node_id: NodeId) -> BoxFuture<'_, Option<Vec<u8>>> {
+    fn proof(&self, node_id: NodeId) -> BoxFuture<'_, Result<Option<Vec<u8>>, DialError>> {
         Box::pin(async move {
             match self
                 .control
                 .request(&ControlRequest::Proof { node_id })
                 .await
             {
-                Ok(ControlReply::Proof { document }) => document.map(|document| document.0),
-                _ => None,
+                Ok(ControlReply::Proof { document }) => Ok(document.map(|document| document.0)),
+                Err(ControlError::Dial(error)) => Err(error),
+                _ => Ok(None),
             }
         })
     }

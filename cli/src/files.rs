@@ -4,11 +4,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 use homing_certs::SigningKey;
 
 use crate::failure::Failure;
+
+/// Numbers temporary files, so that two writes of one file do not meet in the middle.
+static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// Replaces a file with mode 0600: temporary file, fsync, rename, fsync of the folder.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
@@ -93,7 +97,8 @@ pub(crate) fn read_key(path: &Path) -> anyhow::Result<Option<SigningKey>> {
 fn write_io(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}.new", std::process::id()));
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!(".{name}.{}.{number}.new", std::process::id()));
     let write = || {
         let mut file = OpenOptions::new()
             .write(true)

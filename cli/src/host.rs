@@ -95,14 +95,19 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let coordinator_stop = CancellationToken::new();
-    let stop = coordinator_stop.clone();
+    let agent_stop = shutdown.child_token();
     let agent_done = async {
-        let ended = agent.run(serving, shutdown).await;
-        stop.cancel();
+        let ended = agent.run(serving, agent_stop.clone()).await;
+        coordinator_stop.cancel();
+        ended.context("the agent stopped")
+    };
+    let coordinator_done = async {
+        let ended = coordinator.run(coordinator_stop.clone()).await;
+        agent_stop.cancel();
         ended
     };
-    let (ended, ()) = tokio::join!(agent_done, coordinator.run(coordinator_stop));
-    ended.context("the agent stopped")
+    let (agent_ended, coordinator_ended) = tokio::join!(agent_done, coordinator_done);
+    agent_ended.and(coordinator_ended)
 }
 
 /// What commands ask of an agent.
@@ -116,10 +121,7 @@ pub(crate) fn agent_status(agent: &Agent) -> AgentStatus {
 
 /// The port that an endpoint has got.
 pub(crate) fn port(endpoint: &Endpoint) -> u16 {
-    endpoint
-        .bound_sockets()
-        .first()
-        .map_or(0, SocketAddr::port)
+    endpoint.bound_sockets().first().map_or(0, SocketAddr::port)
 }
 
 fn info(agent: &Agent) -> AgentInfo {
@@ -154,7 +156,9 @@ fn port_taken(addr: SocketAddr, setting: &str) -> Failure {
     Failure::new(
         "port_taken",
         format!("another program uses the UDP port {addr}"),
-        format!("stop it, or set {setting} in homing.toml to another port; tickets made before name the old one"),
+        format!(
+            "stop it, or set {setting} in homing.toml to another port; tickets made before name the old one"
+        ),
     )
 }
 

@@ -88,8 +88,9 @@ fn ask(question: &str) -> anyhow::Result<Zeroizing<String>> {
             .into());
         }
     };
-    write!(terminal, "{question}").context("the terminal could not be written to")?;
+    // Silent before the question: what is typed at once is neither shown nor lost.
     let silent = Silent::begin(&terminal)?;
+    write!(terminal, "{question}").context("the terminal could not be written to")?;
     let line = first_line(terminal.try_clone().context("the terminal")?);
     drop(silent);
     writeln!(terminal).context("the terminal could not be written to")?;
@@ -107,24 +108,25 @@ fn first_line(reader: impl Read) -> anyhow::Result<Zeroizing<String>> {
 }
 
 /// A terminal that does not show what is typed, until it is dropped.
-struct Silent<'t> {
-    terminal: &'t File,
+struct Silent {
+    terminal: File,
     before: Termios,
 }
 
-impl<'t> Silent<'t> {
-    fn begin(terminal: &'t File) -> anyhow::Result<Self> {
+impl Silent {
+    fn begin(terminal: &File) -> anyhow::Result<Self> {
         let before = tcgetattr(terminal).context("the terminal's mode could not be read")?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         tcsetattr(terminal, OptionalActions::Flush, &silent)
             .context("the terminal's echo could not be turned off")?;
+        let terminal = terminal.try_clone().context("the terminal")?;
         Ok(Self { terminal, before })
     }
 }
 
-impl Drop for Silent<'_> {
+impl Drop for Silent {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
+        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
     }
 }

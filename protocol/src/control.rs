@@ -68,6 +68,11 @@ pub enum ControlRequest {
         /// The new name.
         name: String,
     },
+    /// The revocation log, for a device that holds an older position.
+    Log {
+        /// What the device holds.
+        head: crate::gateway::Head,
+    },
     /// The signed log entry that revoked this key, as a proof for the one that it names.
     Proof {
         /// The revoked key.
@@ -136,6 +141,11 @@ pub enum ControlReply {
     Denied {
         /// Name of the device.
         device: String,
+    },
+    /// Of `Log`; `None` when the device holds the newest.
+    Log {
+        /// All live entries, signed.
+        snapshot: Option<Document>,
     },
     /// Of `Proof`; `None` when the key is not revoked.
     Proof {

@@ -85,7 +85,12 @@ impl Refusal {
     #[must_use]
     pub fn code(&self) -> ReasonCode {
         match self {
-            Self::NoHello(_) | Self::Gone | Self::NoCertificate => ReasonCode::CertMissing,
+            // A slow line is no missing certificate: the device should try again.
+            Self::NoHello(
+                FrameIoError::Timeout(_) | FrameIoError::Read(_) | FrameIoError::Write(_),
+            )
+            | Self::Gone => ReasonCode::Busy,
+            Self::NoHello(_) | Self::NoCertificate => ReasonCode::CertMissing,
             Self::Version => ReasonCode::UpgradeRequired,
             Self::Certificate(error) => error.code(),
             Self::Busy => ReasonCode::Busy,

@@ -138,7 +138,10 @@ impl ControlClient {
     async fn failure(&self, connection: &Connection, error: FrameIoError) -> DialError {
         match tokio::time::timeout(CLOSE_REASON_WAIT, connection.closed()).await {
             Ok(closed) => refusal(closed, self.endpoint.id(), &self.credentials),
-            Err(_) => DialError::Protocol(error),
+            Err(_) => match error {
+                FrameIoError::Frame(_) | FrameIoError::Truncated => DialError::Protocol(error),
+                silent => DialError::Ended(silent.to_string()),
+            },
         }
     }
 }

@@ -38,6 +38,7 @@ pub struct Credentials {
     trust: Arc<Trust>,
     program: String,
     renewed: watch::Sender<u32>,
+    renewing: tokio::sync::Mutex<()>,
 }
 
 impl Credentials {
@@ -50,6 +51,7 @@ impl Credentials {
             trust,
             program,
             renewed,
+            renewing: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -65,9 +67,19 @@ impl Credentials {
         &self.trust
     }
 
-    /// Puts a renewed certificate in force for new and live connections.
+    /// Held while a renewal runs, across its conversation with the coordinator: whoever else wants one
+    /// waits and finds it done.
+    pub(crate) async fn renewal(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.renewing.lock().await
+    }
+
+    /// Puts a renewed certificate in force for new and live connections. An older one than the one
+    /// in force changes nothing.
     pub fn replace(&self, certificate: VerifiedCertificate) {
         let generation = certificate.certificate().generation;
+        if generation < self.certificate.load().certificate().generation {
+            return;
+        }
         self.certificate.store(Arc::new(certificate));
         self.renewed.send_replace(generation);
     }

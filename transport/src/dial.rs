@@ -93,6 +93,8 @@ impl DialError {
             Self::AgentCertificate(error) if error.code() == ReasonCode::UnknownSigner => {
                 AfterClose::Retry
             }
+            // A clock that is put right makes it good.
+            Self::AgentCertificate(error) if is_of_time(error) => AfterClose::Retry,
             _ => AfterClose::Stop,
         }
     }
@@ -102,10 +104,9 @@ impl DialError {
     #[must_use]
     pub fn wants_renewal(&self) -> bool {
         match self {
-            Self::Refused { reason, .. } => matches!(
-                reason,
-                ReasonCode::CertExpired | ReasonCode::UnknownSigner
-            ),
+            Self::Refused { reason, .. } => {
+                matches!(reason, ReasonCode::CertExpired | ReasonCode::UnknownSigner)
+            }
             Self::AgentCertificate(error) => error.code() == ReasonCode::UnknownSigner,
             _ => false,
         }
@@ -126,6 +127,10 @@ impl DialError {
                 "protocol",
                 "check that both sides run the same version: homing --version",
             ),
+            Self::AgentCertificate(error) if is_of_time(error) => (
+                "agent_certificate",
+                "check the clock of this device; if it is right, ask the network's owner",
+            ),
             Self::AgentCertificate(_) | Self::NotAnAgent { .. } => (
                 "agent_certificate",
                 "ask the network's owner: homing agents lists the agents",
@@ -141,6 +146,13 @@ impl DialError {
         }
         ErrorBody::new(code, message, hint)
     }
+}
+
+fn is_of_time(error: &CertificateError) -> bool {
+    matches!(
+        error.code(),
+        ReasonCode::CertExpired | ReasonCode::CertNotYetValid
+    )
 }
 
 const NOT_REACHABLE_HINT: &str = "check that the agent runs (homing status on its host) and that both sides share a network or a relay";
@@ -207,7 +219,7 @@ pub async fn dial_agent(
 /// Sends the Hello on a new stream 0 and waits for the verdict.
 ///
 /// # Errors
-/// [`DialError`]; a refusal's proof has been verified and taken over.
+/// [`DialError`]; a refusal's proof has been verified.
 pub async fn introduce(
     connection: &Connection,
     own: NodeId,

@@ -182,7 +182,10 @@ impl Enrolling {
         let certificate = trust
             .verify_certificate(enrollment.certificate.as_ref())
             .map_err(EnrollError::Certificate)?;
-        let now = wall_clock().max(trust.newest_signed_time());
+        // The signer has just said what time it is.
+        let now = wall_clock()
+            .max(trust.newest_signed_time())
+            .max(certificate.certificate().issued_at);
         trust
             .check(&certificate, &own.id(), now)
             .map_err(EnrollError::Certificate)?;

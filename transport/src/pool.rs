@@ -43,9 +43,10 @@ pub trait Home: Send + Sync + 'static {
     /// not be asked or has refused this device.
     fn locate(&self, agent: NodeId) -> BoxFuture<'_, Result<Option<Reach>, DialError>>;
     /// The agent was reached; `path` may be remembered for the next start.
-    fn reached(&self, agent: NodeId, hello: &HelloOk, path: Option<PathReport>);
-    /// The signed entry that revoked `node_id`, from the coordinator, if there is one.
-    fn proof(&self, node_id: NodeId) -> BoxFuture<'_, Option<Vec<u8>>>;
+    fn reached(&self, agent: NodeId, path: Option<PathReport>);
+    /// The signed entry that revoked `node_id`, from the coordinator, if there is one; an error when
+    /// the coordinator could not be asked or has refused this device.
+    fn proof(&self, node_id: NodeId) -> BoxFuture<'_, Result<Option<Vec<u8>>, DialError>>;
 }
 
 /// Hands out streams. Cheap to clone.
@@ -306,14 +307,21 @@ impl PoolDriver {
 
     async fn revocation_is_proved(&self) -> bool {
         let own = self.endpoint.id();
-        let Some(proof) = self.home.proof(own).await else {
-            return false;
-        };
-        self.credentials
-            .trust()
-            .state()
-            .verify_revocation_proof(&own, &proof)
-            .is_ok()
+        match self.home.proof(own).await {
+            Ok(Some(proof)) => {
+                let state = self.credentials.trust().state();
+                state.verify_revocation_proof(&own, &proof).is_ok()
+            }
+            Ok(None) => false,
+            // The coordinator's own refusal came with the entry, and it was verified.
+            Err(error) => matches!(
+                error,
+                DialError::Refused {
+                    reason: ReasonCode::Revoked,
+                    proved: true
+                }
+            ),
+        }
     }
 
     async fn keep(&self, live: AgentConnection, shutdown: &CancellationToken) -> Option<DialError> {
@@ -323,8 +331,7 @@ impl PoolDriver {
             control,
         } = live;
         let agent = Arc::new(agent);
-        self.home
-            .reached(self.agent.node_id, &agent, connection.path());
+        self.home.reached(self.agent.node_id, connection.path());
         self.link.send_replace(Link::Live {
             connection: connection.clone(),
             agent,
@@ -337,6 +344,11 @@ impl PoolDriver {
             }
             // Streams of the old connection finish on it; it closes when the last one is dropped.
             keep::Ended::Superseded => None,
+            // Never talk to a revoked peer.
+            keep::Ended::AgentRevoked => {
+                connection.close_done();
+                Some(DialError::AgentRevoked(self.agent.node_id))
+            }
             keep::Ended::Closed(closed) => {
                 Some(refusal(closed, self.endpoint.id(), &self.credentials))
             }

@@ -56,6 +56,11 @@ pub async fn renew(
     credentials: &Credentials,
     keep: &Keep,
 ) -> Result<(), ErrorBody> {
+    let before = credentials.certificate().certificate().generation;
+    let _one_at_a_time = credentials.renewal().await;
+    if credentials.certificate().certificate().generation > before {
+        return Ok(());
+    }
     let reply = control
         .request(&ControlRequest::Renew)
         .await
@@ -127,10 +132,15 @@ pub async fn run(
         let wait = if left > 0 && !worthless {
             Duration::from_secs(left).min(CHECK_EVERY)
         } else {
-            match renew(&control, &credentials, &keep).await {
+            let renewed = tokio::select! {
+                () = shutdown.cancelled() => return,
+                renewed = renew(&control, &credentials, &keep) => renewed,
+            };
+            match renewed {
+                // Not at once again, even where a clock that is ahead makes the new one due.
                 Ok(()) => {
                     backoff.reset();
-                    continue;
+                    CHECK_EVERY
                 }
                 Err(error) => {
                     if let Some(days) = warning_days(current.certificate(), now) {
@@ -177,12 +187,17 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_renewed_after_two_thirds_of_its_life_and_devices_spread_over_a_day_and_a_half() {
+    fn a_certificate_is_renewed_after_two_thirds_of_its_life_and_devices_spread_over_a_day_and_a_half()
+     {
         let certificate = issued_at(1_000 * DAY);
         assert_eq!(due_at(&certificate, 0), UnixTime(1_020 * DAY));
-        assert_eq!(due_at(&certificate, 255), UnixTime(1_020 * DAY - 36 * 3_600));
-        let spread: std::collections::BTreeSet<_> =
-            (0..=255).map(|jitter| due_at(&certificate, jitter)).collect();
+        assert_eq!(
+            due_at(&certificate, 255),
+            UnixTime(1_020 * DAY - 36 * 3_600)
+        );
+        let spread: std::collections::BTreeSet<_> = (0..=255)
+            .map(|jitter| due_at(&certificate, jitter))
+            .collect();
         assert_eq!(spread.len(), 256);
     }
 

@@ -184,9 +184,10 @@ impl Gate {
             _ => None,
         };
         let burst = f64::from(self.limits.burst);
+        // The address first: one that floods must not drain what all others share.
         let allowed = !full
-            && self.all.take(burst, self.limits.rate, now)
-            && address.is_none_or(|ip| self.take_address(ip, now));
+            && address.is_none_or(|ip| self.take_address(ip, now))
+            && self.all.take(burst, self.limits.rate, now);
         if allowed {
             return Some(incoming);
         }

@@ -157,6 +157,15 @@ impl Trust {
         Ok(())
     }
 
+    /// Whoever runs this machine says that it is `time`: signed times after it came from a clock
+    /// that was wrong.
+    pub fn confirm_time(&self, time: UnixTime) {
+        let mut clock = self.clock();
+        let state = self.state.load().without_times_after(time);
+        clock.reset_floor(state.newest_signed_time(), self.elapsed());
+        self.state.store(Arc::new(state));
+    }
+
     fn elapsed(&self) -> Duration {
         since_boot().saturating_sub(self.started)
     }

@@ -55,7 +55,7 @@ pub(super) async fn get(
         first: true,
         revoked: context.caller.revoked(),
         context,
-        stop: state.stopping.clone(),
+        stop: state.leaving.clone(),
     };
     let body = stream::unfold(follower, |mut follower| async move {
         let text = follower.next().await?;

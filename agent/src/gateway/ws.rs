@@ -107,13 +107,13 @@ pub(super) async fn get(
 impl Socket {
     async fn run(self, websocket: WebSocket) {
         let revoked = self.context.caller.revoked();
-        let stopping = self.state.stopping.clone();
+        let leaving = self.state.leaving.clone();
         let (mut sink, mut stream) = websocket.split();
         let (replies, waiting) = mpsc::channel(REPLIES);
         let ending = tokio::select! {
             biased;
             () = revoked.cancelled() => Ending::Close(close_code::REVOKED, "revoked".to_owned()),
-            () = stopping.cancelled() => Ending::Close(close_code::GOING_AWAY, "draining".to_owned()),
+            () = leaving.cancelled() => Ending::Close(close_code::GOING_AWAY, "draining".to_owned()),
             ending = reader::read(&self, &mut stream, replies) => ending,
             ending = writer::write(&self, &mut sink, waiting) => ending,
         };

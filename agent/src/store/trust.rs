@@ -165,9 +165,15 @@ impl Store {
         let seq = to_i64(seq)?;
         self.read(move |connection| {
             let snapshot = connection
-                .prepare("SELECT wire, root_epoch, seq FROM trust_documents WHERE kind = 'snapshot'")?
+                .prepare(
+                    "SELECT wire, root_epoch, seq FROM trust_documents WHERE kind = 'snapshot'",
+                )?
                 .query_row([], |row| {
-                    Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                    Ok((
+                        row.get::<_, Vec<u8>>(0)?,
+                        row.get::<_, i64>(1)?,
+                        row.get::<_, i64>(2)?,
+                    ))
                 })
                 .optional()?;
             let mut after = connection.prepare(
@@ -177,7 +183,11 @@ impl Store {
             let mut entries_after = |epoch: i64, seq: i64| {
                 after
                     .query_map([epoch, seq], |row| {
-                        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                        Ok((
+                            row.get::<_, Vec<u8>>(0)?,
+                            row.get::<_, i64>(1)?,
+                            row.get::<_, i64>(2)?,
+                        ))
                     })?
                     .collect::<Result<Vec<_>, _>>()
             };
@@ -187,13 +197,18 @@ impl Store {
                 .iter()
                 .zip(seq + 1..)
                 .all(|((_, at, number), expected)| *at == epoch && *number == expected);
-            let reached = entries.last().map_or((epoch, seq), |(_, at, number)| (*at, *number));
+            let reached = entries
+                .last()
+                .map_or((epoch, seq), |(_, at, number)| (*at, *number));
             let newer = snapshot.filter(|(_, at, number)| !follows || (*at, *number) > reached);
             let (first, rest) = match newer {
                 None => (None, entries),
                 Some((wire, at, number)) => (Some(wire), entries_after(at, number)?),
             };
-            Ok(first.into_iter().chain(rest.into_iter().map(|(wire, ..)| wire)).collect())
+            Ok(first
+                .into_iter()
+                .chain(rest.into_iter().map(|(wire, ..)| wire))
+                .collect())
         })
         .await
     }

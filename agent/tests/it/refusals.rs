@@ -68,6 +68,19 @@ async fn a_device_revoked_between_two_requests_of_a_connection_is_refused_at_the
 }
 
 #[tokio::test]
+async fn a_device_that_its_host_denies_is_forbidden_on_its_next_request() {
+    let rig = Rig::start().await;
+    let device = rig.network.owner();
+    let service = rig.connect(&device).await;
+    let first = service.clone().oneshot(get("/api/whoami")).await.unwrap();
+    assert_eq!(first.status(), StatusCode::OK);
+    rig.state.denied.insert(device.id());
+    let second = Answer::read(service.oneshot(get("/api/whoami")).await.unwrap()).await;
+    assert_eq!(second.code(), "forbidden");
+    assert_eq!(second.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn without_the_proxys_token_an_admin_is_a_client_without_the_dangerous_scopes() {
     let rig = Rig::start().await;
     let device = rig.network.owner();

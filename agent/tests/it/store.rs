@@ -174,16 +174,28 @@ async fn the_history_after_a_position_is_the_entries_that_follow_on_it_or_a_snap
     let store = Store::open(&dir.path().join("agent.db")).unwrap();
     for seq in 1..=3 {
         let wire = [u8::try_from(seq).unwrap()];
-        store.save_delta(row(&wire, 1, seq, 10), vec![]).await.unwrap();
+        store
+            .save_delta(row(&wire, 1, seq, 10), vec![])
+            .await
+            .unwrap();
     }
     assert_eq!(store.history(1, 1).await.unwrap(), [vec![2], vec![3]]);
     assert!(store.history(1, 3).await.unwrap().is_empty());
     // Entries 4 and 5 came inside a snapshot: who lacks them gets it whole.
-    store.save_snapshot(row(b"all", 1, 5, 11), vec![]).await.unwrap();
+    store
+        .save_snapshot(row(b"all", 1, 5, 11), vec![])
+        .await
+        .unwrap();
     store.save_delta(row(&[6], 1, 6, 12), vec![]).await.unwrap();
-    assert_eq!(store.history(1, 2).await.unwrap(), [b"all".to_vec(), vec![6]]);
+    assert_eq!(
+        store.history(1, 2).await.unwrap(),
+        [b"all".to_vec(), vec![6]]
+    );
     assert_eq!(store.history(1, 5).await.unwrap(), [vec![6]]);
-    assert_eq!(store.history(1, 3).await.unwrap(), [b"all".to_vec(), vec![6]]);
+    assert_eq!(
+        store.history(1, 3).await.unwrap(),
+        [b"all".to_vec(), vec![6]]
+    );
     store.shutdown().await;
 }
 
@@ -197,7 +209,10 @@ async fn a_copy_is_whole_while_the_database_is_in_use_and_never_written_over() {
     homing_agent::store::copy_database(&path, &copy).unwrap();
     store.save_root(2, b"later".to_vec()).await.unwrap();
     let opened = Store::open(&copy).unwrap();
-    assert_eq!(opened.load_trust().await.unwrap().chain, [b"genesis".to_vec()]);
+    assert_eq!(
+        opened.load_trust().await.unwrap().chain,
+        [b"genesis".to_vec()]
+    );
     assert!(homing_agent::store::copy_database(&path, &copy).is_err());
     opened.shutdown().await;
     store.shutdown().await;

@@ -19,7 +19,7 @@ const DOWN_CPU_ALL: &str = "CPU of both ends and the origin, down";
 const UP_CPU_ALL: &str = "CPU of both ends and the origin, up";
 const GIB: f64 = (1_u64 << 30) as f64;
 
-pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+pub(super) async fn run(lab: &mut Lab, report: &mut Report) -> Result<()> {
     measure(lab, report, Upload::File).await?;
     let pairs = [
         (Row::Bulk, DOWN, "ssh -L", Goal::AtLeast(1.0)),
@@ -41,10 +41,14 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
 }
 
 /// Transfers through all systems, interleaved.
-pub(super) async fn measure(lab: &Lab, report: &mut Report, target: Upload) -> Result<()> {
-    let (size, calm) = (lab.sizes.bulk, &lab.calm);
+pub(super) async fn measure(lab: &mut Lab, report: &mut Report, target: Upload) -> Result<()> {
+    let size = lab.sizes.bulk;
     let per_gib = |spent: Duration| spent.as_secs_f64() * GIB / size as f64;
-    for _ in 0..lab.sizes.rounds {
+    for round in 0..lab.sizes.rounds {
+        if round > 0 {
+            lab.renew().await?;
+        }
+        let calm = &lab.calm;
         let rate = calm
             .measure(report, async || lab.iroh.download(size).await)
             .await;

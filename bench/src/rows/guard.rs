@@ -15,16 +15,21 @@ use crate::stats;
 const PATH: &str = "/api/health";
 /// Pairs for each round: the difference in question is smaller than what single rounds differ by.
 const PAIRS: u32 = 8;
+/// Pairs with the same instances.
+const RENEW: u32 = 2;
 /// What the guard may add.
 const MOST: f64 = 1.05;
 
 const P50: &str = "guard: small GET, 1 connection, p50";
 const NEW: &str = "guard: a new connection for each request, time";
 
-pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+pub(super) async fn run(lab: &mut Lab, report: &mut Report) -> Result<()> {
     let kinds = [Kind::Relayed, Kind::Unguarded, Kind::Splice];
     let mut order: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-    for _ in 0..lab.sizes.rounds * PAIRS {
+    for pair in 0..lab.sizes.rounds * PAIRS {
+        if pair > 0 && pair % RENEW == 0 {
+            lab.renew().await?;
+        }
         // Whoever comes first may find the caches cold, so the order turns.
         order.rotate_left(1);
         for name in &order {

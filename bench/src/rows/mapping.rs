@@ -9,7 +9,7 @@ use crate::load::bulk::Upload;
 use crate::process;
 use crate::report::Report;
 
-pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+pub(super) async fn run(lab: &mut Lab, report: &mut Report) -> Result<()> {
     memory(lab, report, "RSS of both ends, idle")?;
     requests::measure(lab, report).await?;
     bulk::measure(lab, report, Upload::Sink).await?;

@@ -24,7 +24,7 @@ const WS: &str = "WebSocket echo, p50";
 const WS_P99: &str = "WebSocket echo, p99";
 const PING: &str = "64-byte echo on one stream, p50";
 
-pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+pub(super) async fn run(lab: &mut Lab, report: &mut Report) -> Result<()> {
     measure(lab, report).await?;
     let Some(ours) = report.value(P50, OURS) else {
         for row in [
@@ -69,10 +69,13 @@ pub(super) async fn run(lab: &Lab, report: &mut Report) -> Result<()> {
 }
 
 /// All loads on all systems, interleaved.
-pub(super) async fn measure(lab: &Lab, report: &mut Report) -> Result<()> {
+pub(super) async fn measure(lab: &mut Lab, report: &mut Report) -> Result<()> {
     let time = lab.sizes.time;
-    let calm = &lab.calm;
-    for _ in 0..lab.sizes.rounds {
+    for round in 0..lab.sizes.rounds {
+        if round > 0 {
+            lab.renew().await?;
+        }
+        let calm = &lab.calm;
         let echoes = calm
             .measure(report, async || lab.iroh.ping_pong(time).await)
             .await;

@@ -22,7 +22,7 @@ pub(crate) async fn start(place: &Place, origin: SocketAddr) -> Result<Front> {
         installed(NAME),
         "not installed; docs/performance.md says how"
     );
-    let dir = place.folder(NAME)?;
+    let dir = place.fresh(NAME)?;
     let (listen_log, connect_log) = (dir.join("listen.log"), dir.join("connect.log"));
     let mut command = Command::new(NAME);
     command.args(["listen-tcp", "--host", &origin.to_string()]);

@@ -116,6 +116,17 @@ impl Network {
         })
     }
 
+    /// A device that joined before.
+    fn device(&self, name: &str) -> Option<Device> {
+        let dir = self.root.join(name);
+        let joined = dir.join("device").exists();
+        joined.then(|| Device {
+            network: self.clone(),
+            dir,
+            name: name.to_owned(),
+        })
+    }
+
     fn command(&self, dir: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -151,7 +162,10 @@ pub(crate) fn proxy_address(running: &Child) -> Result<std::net::SocketAddr> {
 /// `up`, and a proxy on a device that joined.
 pub(crate) async fn start(network: &Network) -> Result<Front> {
     let up = network.up().await?;
-    let device = network.join("bench").await?;
+    let device = match network.device("bench") {
+        Some(device) => device,
+        None => network.join("bench").await?,
+    };
     let proxy = device.proxy(0).await?;
     let address = proxy_address(&proxy)?;
     Ok(Front {

@@ -9,7 +9,7 @@ use crate::mapping::Kind;
 
 /// Starts both ends of one kind.
 pub(crate) async fn start(place: &Place, kind: Kind) -> Result<Front> {
-    let dir = place.folder(kind.word())?;
+    let dir = place.fresh(kind.word())?;
     let store = dir.join("upload");
     let far = Child::role(
         "mapping-agent",

@@ -19,7 +19,7 @@ pub(crate) async fn start(place: &Place, origin: SocketAddr) -> Result<Front> {
         installed(NAME),
         "not installed; docs/performance.md says how"
     );
-    let dir = place.folder(NAME)?;
+    let dir = place.fresh(NAME)?;
     let keys = Command::new(NAME)
         .arg("--genkey")
         .output()

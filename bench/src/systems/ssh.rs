@@ -32,7 +32,7 @@ pub(crate) async fn start(place: &Place, origin: SocketAddr) -> Result<Front> {
     if rustix::process::geteuid().is_root() {
         fs::create_dir_all(SEPARATION_DIR).context(SEPARATION_DIR)?;
     }
-    let dir = place.folder("ssh")?;
+    let dir = place.fresh("ssh")?;
     for name in ["host", "client"] {
         let status = Command::new("ssh-keygen")
             .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])

@@ -63,12 +63,7 @@ pub(super) async fn run(dir: &DataDir, args: AgentRunArgs, output: Output) -> an
     let (serving, mut is_serving) = watch::channel(false);
     let mut parts = JoinSet::new();
     let stop = shutdown.clone();
-    parts.spawn(async move {
-        agent
-            .run(serving, stop)
-            .await
-            .context("the agent stopped")
-    });
+    parts.spawn(async move { agent.run(serving, stop).await.context("the agent stopped") });
     let ready = async {
         is_serving.wait_for(|serving| *serving).await.ok();
         output.result(&document, || {

@@ -57,10 +57,7 @@ pub(super) async fn run(dir: &DataDir, args: PartArgs, output: Output) -> anyhow
     tasks.spawn(socket.run(Arc::new(answers), shutdown.clone()));
     let mut parts = JoinSet::new();
     let stop = shutdown.clone();
-    parts.spawn(async move {
-        bound.run(stop).await;
-        Ok(())
-    });
+    parts.spawn(bound.run(stop));
     let document = json!({
         "node_id": node_id,
         "network_id": network_id,

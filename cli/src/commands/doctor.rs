@@ -62,7 +62,7 @@ fn findings(dir: &DataDir, config: &Config, status: &Value) -> Vec<Finding> {
             "homing kit export <file>, then homing kit verify <file>, which deletes it here",
         );
     }
-    if dir.has_agent() {
+    if dir.has_device() && dir.has_agent() {
         warn(
             "warning",
             "same_user_programs",

@@ -236,9 +236,9 @@ fn failure(error: &EnrollError) -> Failure {
             "try again with the same ticket; it is not spent twice",
         ),
         EnrollError::Root(_) | EnrollError::Log(_) => ("wrong_network", NEW_TICKET),
-        EnrollError::Certificate(_) => (
-            "cert_invalid",
-            "check the clocks of both machines, then use a new ticket",
+        EnrollError::Certificate(error) => (
+            error.code().as_str(),
+            "check the clocks of both machines, then try again with the same ticket",
         ),
         _ => ("failed", NEW_TICKET),
     };

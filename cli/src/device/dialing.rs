@@ -1,6 +1,6 @@
 //! `homing dial`: a connection of its own, and a report of what happened.
 
-use homing_certs::ReasonCode;
+use homing_certs::{NodeId, ReasonCode};
 use homing_protocol::local::DialReport;
 use homing_transport::dial::{AgentConnection, DialError, dial_agent};
 use homing_transport::pool::Home;
@@ -41,6 +41,9 @@ impl Device {
         match dialed {
             Ok(live) => {
                 self.describe(&mut report, &live);
+                if let Some(Ok(named)) = selector.map(str::parse::<NodeId>) {
+                    self.trust_name(named);
+                }
                 live.connection.close_done();
             }
             Err(error) => {
@@ -64,7 +67,7 @@ impl Device {
             report.rtt_ms = Some(path.rtt.as_secs_f64() * 1_000.0);
             report.remote_addr = Some(path.remote.clone());
         }
-        self.reached(live.connection.peer(), &live.agent, path);
+        self.reached(live.connection.peer(), path);
     }
 }
 

@@ -113,9 +113,27 @@ impl NetworkFile {
         Ok(Some(self.with_last_address(found)))
     }
 
-    /// Remembers where an agent answered, and which key its name stood for.
-    pub(crate) fn remember(&mut self, agent: NodeId, name: &str, address: Option<SocketAddr>) {
-        self.pins.entry(name.to_owned()).or_insert(Text(agent));
+    /// The user has named this key in full: from now on its name stands for it.
+    pub(crate) fn trust_name(&mut self, agent: NodeId) {
+        let listed = self
+            .agents
+            .iter()
+            .find(|known| known.reach.node_id == agent);
+        if let Some(name) = listed.map(|known| known.agent.clone()) {
+            self.pins.insert(name, Text(agent));
+        }
+    }
+
+    /// Remembers where an agent answered, and which key its name stood for: the name by which the
+    /// directory lists it, not the one that it gives itself.
+    pub(crate) fn remember(&mut self, agent: NodeId, address: Option<SocketAddr>) {
+        let listed = self
+            .agents
+            .iter()
+            .find(|known| known.reach.node_id == agent);
+        if let Some(name) = listed.map(|known| known.agent.clone()) {
+            self.pins.entry(name).or_insert(Text(agent));
+        }
         if let Some(address) = address {
             self.last_addresses.insert(Text(agent), address);
         }
@@ -164,7 +182,7 @@ mod tests {
     #[test]
     fn a_name_whose_key_the_coordinator_has_changed_is_refused_with_both_keys() {
         let mut network = network(vec![agent("home", 1)]);
-        network.remember(NodeId::from([1; 32]), "home", None);
+        network.remember(NodeId::from([1; 32]), None);
         assert!(network.find(Some("home")).unwrap().is_some());
         network.agents = vec![agent("home", 2)];
         let error = network.find(Some("home")).unwrap_err().to_string();
@@ -175,6 +193,12 @@ mod tests {
         assert!(network.find(None).is_err());
         let by_key = network.find(Some(&"02".repeat(32))).unwrap().unwrap();
         assert_eq!(by_key.reach.node_id, NodeId::from([2; 32]));
+        // Dialed by its full key on purpose: the name is believed again.
+        network.trust_name(NodeId::from([2; 32]));
+        assert_eq!(
+            network.find(Some("home")).unwrap().unwrap().reach.node_id,
+            NodeId::from([2; 32])
+        );
     }
 
     #[test]
@@ -199,7 +223,7 @@ mod tests {
     fn the_address_that_answered_last_is_tried_first_and_the_file_reads_back() {
         let mut network = network(vec![agent("home", 1)]);
         let address: SocketAddr = "192.0.2.1:7071".parse().unwrap();
-        network.remember(NodeId::from([1; 32]), "home", Some(address));
+        network.remember(NodeId::from([1; 32]), Some(address));
         assert_eq!(
             network.find(None).unwrap().unwrap().reach.addresses,
             [address]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use homing_protocol::control::{ControlReply, ControlRequest, Notice};
 use homing_transport::backoff::Backoff;
 use homing_transport::clock::wall_clock;
+use homing_transport::controlling::ControlError;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -23,10 +24,9 @@ pub(crate) async fn tell(device: Arc<Device>, output: Output, shutdown: Cancella
     let mut after = 0;
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
     loop {
-        let question = ControlRequest::Notices { after };
         let asked = tokio::select! {
             () = shutdown.cancelled() => return,
-            asked = device.control().request(&question) => asked,
+            asked = ask(&device, after) => asked,
         };
         match asked {
             Ok(ControlReply::Notices(notices)) => {
@@ -51,6 +51,15 @@ pub(crate) async fn tell(device: Arc<Device>, output: Output, shutdown: Cancella
             }
         }
     }
+}
+
+/// The next notices, and with them the revocation log: whatever is revoked makes a notice.
+async fn ask(device: &Device, after: u64) -> Result<ControlReply, ControlError> {
+    device.refresh_log().await?;
+    device
+        .control()
+        .request(&ControlRequest::Notices { after })
+        .await
 }
 
 fn tell_one(output: Output, notice: &Notice) {

@@ -70,10 +70,7 @@ pub(crate) async fn enrol(
         PORT_SETTING,
     )
     .await?;
-    config.quic.agent_port = endpoint
-        .bound_sockets()
-        .first()
-        .map_or(0, SocketAddr::port);
+    config.quic.agent_port = endpoint.bound_sockets().first().map_or(0, SocketAddr::port);
     let enrolled = introduce(config, &endpoint, ticket, name, output).await;
     // The agent binds the same address for itself.
     endpoint.close().await;
@@ -92,7 +89,9 @@ async fn introduce(
         endpoint.relayed(super::RELAY_WAIT).await;
     }
     let introduction = Introduction {
-        name: name.or_else(|| config.agent.name.clone()).or_else(host_name),
+        name: name
+            .or_else(|| config.agent.name.clone())
+            .or_else(host_name),
         platform: Some(std::env::consts::OS.to_owned()),
         reach: Some(endpoint.reach()),
     };

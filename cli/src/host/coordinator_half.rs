@@ -8,6 +8,7 @@ use homing_coordinator::authority::{
 use homing_coordinator::{ALPNS, Authority, Coordinator, CoordinatorConfig, Moment};
 use homing_protocol::Document;
 use homing_protocol::control::AgentInfo;
+use homing_transport::server::Ended;
 use homing_transport::{Endpoint, EndpointConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -86,13 +87,7 @@ impl CoordinatorHalf {
         let scopes = Scopes::new(scopes).context("the agent's scopes")?;
         let known = AgentFile::load(dir)?.map(|file| file.agent);
         let agent = self
-            .enrol(
-                &folder,
-                node_id(&key),
-                (name, known),
-                Role::Agent,
-                &scopes,
-            )
+            .enrol(&folder, node_id(&key), (name, known), Role::Agent, &scopes)
             .context("the agent could not be enrolled")?;
         AgentFile {
             agent,
@@ -136,8 +131,11 @@ impl CoordinatorHalf {
             snapshot,
             coordinator: self.endpoint.reach(),
             agents,
-            pins: Default::default(),
-            last_addresses: Default::default(),
+            pins: known
+                .as_ref()
+                .map(|known| known.pins.clone())
+                .unwrap_or_default(),
+            last_addresses: known.map(|known| known.last_addresses).unwrap_or_default(),
         }
         .save(dir)
     }
@@ -154,8 +152,8 @@ impl CoordinatorHalf {
         })
     }
 
-    // The name of the enrolled row. A coordinator that is recovering issues nothing: what was enrolled
-    // before goes on with the certificate that it has, so that the owner can look and resume.
+    // The name of the enrolled row. A coordinator that is recovering, or whose clock has jumped, issues
+    // nothing: what was enrolled before goes on with the certificate that it has, so that the owner can look and resume.
     fn enrol(
         &mut self,
         folder: &std::path::Path,
@@ -173,11 +171,10 @@ impl CoordinatorHalf {
                 files::write(&folder.join("cert"), &enrolled.certificate)?;
                 Ok(enrolled.device.device)
             }
-            (Err(AuthorityError::Refused(Refusal::Recovering)), Some(known))
-                if folder.join("cert").exists() =>
-            {
-                Ok(known)
-            }
+            (
+                Err(AuthorityError::Refused(Refusal::Recovering | Refusal::ClockDeparted)),
+                Some(known),
+            ) if folder.join("cert").exists() => Ok(known),
             (Err(error), _) => Err(error.into()),
         }
     }
@@ -188,10 +185,20 @@ impl CoordinatorHalf {
 }
 
 impl BoundCoordinator {
-    /// Serves until `shutdown`.
-    pub(crate) async fn run(self, shutdown: CancellationToken) {
-        self.coordinator.run(shutdown).await;
+    /// Serves until `shutdown`. A coordinator that has lost its endpoint ends the process with an error:
+    /// one that nobody can ask must not look as if it ran.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let ended = self.coordinator.run(shutdown).await;
         self.endpoint.close().await;
+        match ended {
+            Ended::Shutdown => Ok(()),
+            Ended::EndpointLost => Err(Failure::new(
+                "endpoint_lost",
+                "the coordinator's QUIC socket failed",
+                "start homing again; if it happens again, look at the machine's network",
+            )
+            .into()),
+        }
     }
 }
 

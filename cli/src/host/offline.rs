@@ -1,6 +1,7 @@
 //! What commands do on the files of a host when nothing runs there.
 
 use anyhow::Context;
+use homing_agent::confirmed_time;
 use homing_agent::denied::{self, Denied};
 use homing_agent::store::Store;
 use homing_certs::NodeId;
@@ -40,12 +41,17 @@ pub(crate) async fn request(
     let _held = dir.hold("command")?;
     let config = Config::load(&dir.config())?.unwrap_or_default();
     let authority = open(dir)?;
-    // Bound, not served: a ticket that is made now must name the port of the next start.
+    // Bound, not served: a ticket that is made now must name the port of the next start. Nothing else
+    // needs a port, and a revocation must not fail for want of one.
+    let port = match request {
+        ControlRequest::Invite(_) => config.quic.coordinator_port,
+        _ => 0,
+    };
     let endpoint = bind_served(
         EndpointConfig {
             key: authority.endpoint_key(),
             alpns: Vec::new(),
-            bind: config.quic_address(config.quic.coordinator_port),
+            bind: config.quic_address(port),
             relay: config.relay.parse()?,
         },
         "coordinator_port",
@@ -68,6 +74,10 @@ pub(crate) fn resume(dir: &DataDir, without_newest_log: bool) -> anyhow::Result<
     authority
         .resume(without_newest_log, Moment::system())
         .map_err(|error| Failure(ErrorBody::from(&error)))?;
+    if dir.has_agent() {
+        confirmed_time::write(&dir.agent(), Moment::system().wall)
+            .context("the confirmed time could not be written")?;
+    }
     Ok(())
 }
 

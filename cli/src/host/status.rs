@@ -38,7 +38,17 @@ impl HostStatus {
     /// Ends the coordinator's recovery.
     pub(crate) async fn resume(&self, without_newest_log: bool) -> Result<(), Failure> {
         let coordinator = self.coordinator.as_ref().ok_or_else(no_coordinator)?;
-        Ok(coordinator.resume(without_newest_log).await?)
+        coordinator.resume(without_newest_log).await?;
+        if let Some(agent) = &self.agent {
+            agent.handle.confirm_time().map_err(|error| {
+                Failure::new(
+                    "storage",
+                    format!("the confirmed time could not be written: {error}"),
+                    "free some disk space and run it again",
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// Whether the coordinator here signs nothing until it is told to.

@@ -27,7 +27,13 @@ struct Pair {
 }
 
 fn pair() -> Pair {
+    pair_with("")
+}
+
+/// With these settings of the host.
+fn pair_with(settings: &str) -> Pair {
     let host = Dir::new();
+    host.configure(settings);
     let up = host.up();
     let laptop = host.invite_and_join("laptop");
     let proxy = laptop.proxy();
@@ -129,7 +135,13 @@ fn a_body_over_the_limit_is_refused_at_once_and_streamed_ones_end_at_the_limit()
     refused.refused(413, "too_large");
     // Not announced: cut off at 10 MB, with nothing kept.
     let upload = pair.url("/api/upload?filename=huge.bin");
-    let chunked = curl(["-H", "Transfer-Encoding: chunked", "--data-binary", &format!("@{}", twenty(folder.path())), &upload]);
+    let chunked = curl([
+        "-H",
+        "Transfer-Encoding: chunked",
+        "--data-binary",
+        &format!("@{}", twenty(folder.path())),
+        &upload,
+    ]);
     chunked.refused(413, "too_large");
     curl([pair.url("/api/files/huge.bin")]).refused(404, "not_found");
     let grown = peak_memory(&pair.up).saturating_sub(before);
@@ -168,7 +180,10 @@ fn expect_100_continue_head_and_trailers_work_as_with_a_direct_connection() {
     .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("body") && answer.to_lowercase().ends_with("x-sum: 7\r\n\r\n"), "{answer}");
+    assert!(
+        answer.contains("body") && answer.to_lowercase().ends_with("x-sum: 7\r\n\r\n"),
+        "{answer}"
+    );
     pair.end();
 }
 
@@ -186,7 +201,10 @@ fn a_client_that_closes_its_sending_half_gets_the_whole_answer() {
     stream.read_exact(&mut answer).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     stream.read_to_end(&mut answer).unwrap();
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200"));
     assert_eq!(answer.len() - end - 4, 5_000_000);
     pair.end();
@@ -196,7 +214,13 @@ fn a_client_that_closes_its_sending_half_gets_the_whole_answer() {
 fn events_come_one_by_one_as_they_happen() {
     let pair = pair();
     let mut follower = Command::new("curl")
-        .args(["-sS", "--no-buffer", "--max-time", "60", &pair.url("/api/events")])
+        .args([
+            "-sS",
+            "--no-buffer",
+            "--max-time",
+            "60",
+            &pair.url("/api/events"),
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -213,7 +237,14 @@ fn events_come_one_by_one_as_they_happen() {
     // Each one is seen before the next one is caused: nothing waits in a buffer.
     for number in 0..3 {
         let name = format!("file-{number}.txt");
-        curl(["-X", "PUT", "--data", "x", &pair.url(&format!("/api/files/{name}"))]).ok();
+        curl([
+            "-X",
+            "PUT",
+            "--data",
+            "x",
+            &pair.url(&format!("/api/files/{name}")),
+        ])
+        .ok();
         until(&name);
     }
     follower.kill().unwrap();
@@ -226,7 +257,16 @@ fn a_slow_download_of_a_hundred_mebibytes_holds_up_nobody() {
     let pair = pair();
     let blob = pair.url(&format!("/api/blob?bytes={LARGE}"));
     let mut slow = Command::new("curl")
-        .args(["-sS", "--limit-rate", "100k", "--max-time", "100", "-o", "/dev/null", &blob])
+        .args([
+            "-sS",
+            "--limit-rate",
+            "100k",
+            "--max-time",
+            "100",
+            "-o",
+            "/dev/null",
+            &blob,
+        ])
         .spawn()
         .unwrap();
     // Beside it 300 requests and a whole second download go through on the same connection.
@@ -235,7 +275,10 @@ fn a_slow_download_of_a_hundred_mebibytes_holds_up_nobody() {
     }
     let beside = curl([pair.url(&format!("/api/blob?bytes={}", 20 * MIB))]);
     assert_eq!((beside.status, beside.body.len() as u64), (200, 20 * MIB));
-    assert!(slow.try_wait().unwrap().is_none(), "the slow download was cut off");
+    assert!(
+        slow.try_wait().unwrap().is_none(),
+        "the slow download was cut off"
+    );
     slow.kill().unwrap();
     slow.wait().unwrap();
     curl([pair.url("/api/whoami")]).ok();
@@ -250,7 +293,11 @@ fn clients_that_stop_reading_cost_little_and_the_connection_lives() {
     let stalled: Vec<TcpStream> = (0..16)
         .map(|_| {
             let (mut stream, address) = pair.connect();
-            write!(stream, "GET /api/blob?bytes={LARGE} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+            write!(
+                stream,
+                "GET /api/blob?bytes={LARGE} HTTP/1.1\r\nHost: {address}\r\n\r\n"
+            )
+            .unwrap();
             let mut first = [0; 1];
             stream.read_exact(&mut first).unwrap();
             stream
@@ -273,13 +320,18 @@ fn clients_that_stop_reading_cost_little_and_the_connection_lives() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_websocket_that_stalls_behind_a_flood_leaves_the_connection_alive() {
-    let pair = pair();
+    // The flood must not end at the rate limit: it is the reader that stalls.
+    let pair = pair_with("[limits]\nreads_per_second = 10000000\n");
     let url = pair.proxy.text("proxy_url");
     let mut flood = open_socket(&url).await;
     // Answers to all of these are never read; sending stops where the peer stops reading.
     let sending = async {
         for _ in 0..100_000 {
-            if flood.feed(Message::text(r#"{"type":"ping"}"#)).await.is_err() {
+            if flood
+                .feed(Message::text(r#"{"type":"ping"}"#))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -300,7 +352,9 @@ async fn a_websocket_that_stalls_behind_a_flood_leaves_the_connection_alive() {
     // The flooded one is drained after all, or was reset; it does not hang.
     let drained = async { while let Some(Ok(_)) = flood.next().await {} };
     drop(tokio::time::timeout(Duration::from_millis(200), drained).await);
-    tokio::task::spawn_blocking(move || pair.end()).await.unwrap();
+    tokio::task::spawn_blocking(move || pair.end())
+        .await
+        .unwrap();
 }
 
 #[test]

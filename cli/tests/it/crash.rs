@@ -33,7 +33,7 @@ fn die_at(point: &str) -> (Scene, Said) {
 
 impl Scene {
     /// After a restart the phone is refused from the first request on.
-    fn is_refused_after_a_restart(self) {
+    fn must_be_refused_after_a_restart(self) {
         let up = self.host.up();
         let health = self.proxy.url("/api/health");
         let refused: Curled = eventually("the refusal", || {
@@ -80,30 +80,30 @@ fn killed_before_the_commit_nothing_is_revoked_and_the_next_revoke_works() {
     scene.host.run(["revoke", "phone"]).ok();
     scene.phone.run(["dial"]).refused(REFUSED, "revoked");
     up.stop();
-    scene.is_refused_after_a_restart();
+    scene.must_be_refused_after_a_restart();
 }
 
 #[test]
 fn killed_after_the_commit_the_device_is_refused() {
-    die_at("after_commit").0.is_refused_after_a_restart();
+    die_at("after_commit").0.must_be_refused_after_a_restart();
 }
 
 #[test]
 fn killed_after_the_push_the_device_is_refused() {
-    die_at("after_push").0.is_refused_after_a_restart();
+    die_at("after_push").0.must_be_refused_after_a_restart();
 }
 
 #[test]
 fn killed_after_the_agent_swapped_its_set_the_device_is_refused() {
-    die_at("after_swap").0.is_refused_after_a_restart();
+    die_at("after_swap").0.must_be_refused_after_a_restart();
 }
 
 #[test]
 fn killed_after_the_agent_persisted_the_device_is_refused() {
-    die_at("after_persist").0.is_refused_after_a_restart();
+    die_at("after_persist").0.must_be_refused_after_a_restart();
 }
 
 #[test]
 fn killed_before_the_agent_acknowledged_the_device_is_refused() {
-    die_at("before_ack").0.is_refused_after_a_restart();
+    die_at("before_ack").0.must_be_refused_after_a_restart();
 }

@@ -120,8 +120,9 @@ impl Dir {
         });
         match line.recv_timeout(LIMIT) {
             Ok(line) => {
-                let ready =
+                let ready: Value =
                     serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+                assert!(Value::is_null(&ready["error"]), "it did not start: {line}");
                 Running { child, ready, log }
             }
             Err(_) => {
@@ -252,7 +253,8 @@ impl Curled {
         assert_eq!(
             (self.exit, self.status),
             (Some(0), 200),
-            "{}",
+            "{} {}",
+            self.stderr,
             String::from_utf8_lossy(&self.body)
         );
         self.json()

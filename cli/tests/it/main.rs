@@ -10,10 +10,12 @@
     reason = "a test that fails shows the logs of its processes"
 )]
 
-mod browser;
 mod bodies;
+mod browser;
 mod clocks;
 mod crash;
+mod examples;
+mod fault_map;
 mod floors;
 mod hosts;
 mod kit;

@@ -88,7 +88,8 @@ fn the_kit_leaves_the_host_only_when_a_copy_was_read_back_and_proved() {
     said.ok();
     assert_eq!(mode(&copy), 0o600);
     // Nothing is written over, and the export alone deletes nothing.
-    home.run(["kit", "export", copy_text]).refused(1, "not_written");
+    home.run(["kit", "export", copy_text])
+        .refused(1, "not_written");
     assert!(kept.exists());
 
     // A copy with a lost digit, another network's kit and the kit itself prove nothing.
@@ -111,11 +112,17 @@ fn the_kit_leaves_the_host_only_when_a_copy_was_read_back_and_proved() {
     assert_eq!(said.ok()["deleted_here"], true);
     assert!(!kept.exists());
     assert!(!findings(&home).contains("root_on_host"));
-    assert_eq!(home.run(["kit", "verify", copy_text]).ok()["deleted_here"], false);
+    assert_eq!(
+        home.run(["kit", "verify", copy_text]).ok()["deleted_here"],
+        false
+    );
     home.run(["kit", "export", copy_text]).refused(1, "no_kit");
     // A device of the network may check the copy too.
     let phone = home.invite_and_join("phone");
-    assert_eq!(phone.run(["kit", "verify", copy_text]).ok()["deleted_here"], false);
+    assert_eq!(
+        phone.run(["kit", "verify", copy_text]).ok()["deleted_here"],
+        false
+    );
     running.stop();
 }
 
@@ -126,14 +133,22 @@ fn a_coordinator_whose_old_database_was_put_back_learns_from_its_agent_and_signs
     let (_agent_dir, agent) = first_agent(&home, "home");
     let phone = home.invite_and_join("phone");
     let lost = home.invite_and_join("lost");
-    home.run(["coordinator", "resume"]).refused(1, "not_recovering");
+    home.run(["coordinator", "resume"])
+        .refused(1, "not_recovering");
     running.stop();
     let files = home.path().join("coordinator");
     let old = home.path().with_file_name("old");
     copy_files(&files, &old);
 
     let running = coordinator(&home);
-    home.run(["revoke", "lost"]).ok();
+    // Only an agent that has heard of it can tell of it later.
+    eventually("the agent's way back", || {
+        (home.run(["agents"]).ok()["agents"][0]["online"] == true).then_some(())
+    });
+    assert_eq!(
+        home.run(["revoke", "lost"]).ok()["agents"][0]["confirmed"],
+        true
+    );
     running.stop();
     std::fs::remove_dir_all(&files).unwrap();
     std::fs::rename(&old, &files).unwrap();
@@ -143,7 +158,9 @@ fn a_coordinator_whose_old_database_was_put_back_learns_from_its_agent_and_signs
     eventually("the agent's word", || {
         (home.run(["status"]).ok()["host"]["recovering"] == true).then_some(())
     });
-    eventually("the lost entry", || (status_of(&home, "lost") == "revoked").then_some(()));
+    eventually("the lost entry", || {
+        (status_of(&home, "lost") == "revoked").then_some(())
+    });
     home.run(["invite"]).refused(1, "recovering");
     phone.run(["dial"]).ok();
     lost.run(["dial"]).refused(3, "revoked");
@@ -171,7 +188,10 @@ fn a_lost_coordinator_comes_back_on_a_new_host_with_a_new_signer_and_nothing_is_
     let open = home.run(["invite", "--name", "late"]).ok()["ticket"].clone();
     let file = backup(&home);
     assert_eq!(mode(&file), 0o600);
-    home.run(["revoke", "lost"]).ok();
+    assert_eq!(
+        home.run(["revoke", "lost"]).ok()["agents"][0]["confirmed"],
+        true
+    );
     let old_signer = std::fs::read(home.path().join("coordinator/signer")).unwrap();
     running.kill();
     std::fs::remove_dir_all(home.path()).unwrap();
@@ -253,7 +273,10 @@ fn a_whole_host_is_backed_up_while_it_runs_and_restored_with_its_files() {
     ]);
     assert!((200..300).contains(&put.status), "{put:?}");
     let file = backup(&home);
-    assert!(!contains(&file, b"homing"), "only the age header is readable");
+    assert!(
+        !contains(&file, b"homing"),
+        "only the age header is readable"
+    );
     let node_id = up.text("node_id");
     up.stop();
     std::fs::remove_dir_all(home.path()).unwrap();
@@ -312,6 +335,68 @@ fn a_backup_needs_a_good_passphrase_from_a_private_place() {
     let new_home = Dir::new();
     restore(&new_home, &damaged, PASSPHRASE, Some(&kit)).refused(1, "backup_damaged");
     assert_eq!(std::fs::read_dir(new_home.path()).unwrap().count(), 0);
+}
+
+/// Runs a program on a terminal of its own and answers each passphrase prompt.
+const ON_A_TERMINAL: &str = r#"
+import os, pty, signal, sys
+signal.alarm(60)
+answers = sys.argv[1].split("|")
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+seen = b""
+while True:
+    try:
+        more = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not more:
+        break
+    seen += more
+    if answers and (b"Passphrase of the backup: " in more or b"The same again: " in more):
+        os.write(terminal, answers.pop(0).encode() + b"\n")
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+
+#[test]
+fn at_a_terminal_the_passphrase_is_asked_for_twice_and_never_shown() {
+    let home = Dir::new();
+    coordinator(&home).stop();
+    let file = home.path().with_file_name("backup.age");
+    let run = |answers: &str| {
+        let homing = home.command(["backup", file.to_str().unwrap()]);
+        std::process::Command::new("python3")
+            .args(["-c", ON_A_TERMINAL, answers])
+            .arg(homing.get_program())
+            .args(homing.get_args())
+            .output()
+            .unwrap()
+    };
+    let differs = run(&format!("{PASSPHRASE}|another one entirely"));
+    assert_eq!(differs.status.code(), Some(1), "{differs:?}");
+    let shown = String::from_utf8_lossy(&differs.stdout).into_owned();
+    assert!(shown.contains("passphrase_differs"), "{shown}");
+    let good = run(&format!("{PASSPHRASE}|{PASSPHRASE}"));
+    let shown = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert_eq!(good.status.code(), Some(0), "{shown}");
+    assert!(!shown.contains("horse"), "{shown}");
+    let kit = home.path().join("coordinator/root.kit");
+    restore(&Dir::new(), &file, PASSPHRASE, Some(&kit)).ok();
+    // Without a terminal there is nobody to ask.
+    let mut alone = std::process::Command::new("setsid");
+    let homing = home.command(["backup", "other.age"]);
+    let said = alone
+        .arg("--wait")
+        .arg(homing.get_program())
+        .args(homing.get_args())
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&said.stdout).contains("no_passphrase"),
+        "{said:?}"
+    );
 }
 
 fn contains(file: &Path, needle: &[u8]) -> bool {

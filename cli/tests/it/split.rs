@@ -76,7 +76,10 @@ async fn a_device_reaches_an_agent_that_enrolled_by_ticket_and_is_cut_off_at_it_
     let said = revoking.await.unwrap();
     assert!(said.status.success());
     let said: Value = serde_json::from_slice(&said.stdout).unwrap();
-    assert_eq!(said["agents"], json!([{"agent": "home", "confirmed": true, "ms": said["agents"][0]["ms"]}]));
+    assert_eq!(
+        said["agents"],
+        json!([{"agent": "home", "confirmed": true, "ms": said["agents"][0]["ms"]}])
+    );
     phone.run(["dial"]).refused(3, "revoked");
 
     // The agent's host has no coordinator to ask, and says so; its own state it knows.
@@ -146,7 +149,9 @@ fn an_agent_serves_on_and_starts_again_while_its_coordinator_is_down() {
 fn an_agents_ticket_waits_for_an_approval_by_default_and_one_for_a_device_is_refused() {
     let home = Dir::new();
     let coordinating = coordinator(&home);
-    let invited = home.run(["invite", "--role", "agent", "--name", "home"]).ok();
+    let invited = home
+        .run(["invite", "--role", "agent", "--name", "home"])
+        .ok();
     assert_eq!(invited["approval"], true);
     let dir = Dir::new();
     let ticket = invited["ticket"].as_str().unwrap();
@@ -187,8 +192,14 @@ fn a_device_that_is_denied_locally_is_cut_off_without_the_coordinator_and_stays_
     let phone = home.invite_and_join("phone");
     let other = home.invite_and_join("other");
     let devices = home.run(["devices"]).ok();
-    let key = row(&devices, "phone")["node_id"].as_str().unwrap().to_owned();
-    let other_key = row(&devices, "other")["node_id"].as_str().unwrap().to_owned();
+    let key = row(&devices, "phone")["node_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let other_key = row(&devices, "other")["node_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let proxy = phone.proxy();
     curl([proxy.url("/api/whoami")]).ok();
     other.run(["dial"]).ok();
@@ -228,6 +239,9 @@ fn completions_and_the_manual_page_need_no_data_directory() {
             .unwrap();
         assert!(said.status.success(), "{said:?}");
         let text = String::from_utf8(said.stdout).unwrap();
-        assert!(text.contains("homing") && text.contains("coordinator"), "{text}");
+        assert!(
+            text.contains("homing") && text.contains("coordinator"),
+            "{text}"
+        );
     }
 }

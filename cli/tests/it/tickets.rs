@@ -187,3 +187,21 @@ fn many_devices_that_redeem_one_ticket_at_once_are_one_member() {
     assert_eq!(refused.count(), 7, "{codes:?}");
     up.stop();
 }
+
+#[test]
+fn a_stolen_certificate_is_worth_nothing_in_another_directory() {
+    let host = Dir::new();
+    let up = host.up();
+    let (phone, thief) = (host.invite_and_join("phone"), host.invite_and_join("thief"));
+    let stolen = std::fs::read(phone.path().join("device/cert")).unwrap();
+    let own = thief.path().join("device/cert");
+    let before = std::fs::read(&own).unwrap();
+    std::fs::write(&own, stolen).unwrap();
+    thief.run(["dial"]).refused(REFUSED, "wrong_key");
+    thief.run(["devices"]).ok();
+    // With its own again it is itself, and the phone has lost nothing.
+    std::fs::write(&own, before).unwrap();
+    thief.run(["dial"]).ok();
+    phone.run(["dial"]).ok();
+    up.stop();
+}

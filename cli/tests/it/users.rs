@@ -85,7 +85,11 @@ fn another_user_opens_no_socket_and_reads_no_file_of_the_data_directory() {
     assert_eq!(output.status.code(), Some(COULD_NOT_CONNECT), "{output:?}");
     // curl does not speak its protocol, but says whether it could connect.
     let control = data.join("run/control.sock");
-    let control = ["--unix-socket", control.to_str().unwrap(), "http://localhost/"];
+    let control = [
+        "--unix-socket",
+        control.to_str().unwrap(),
+        "http://localhost/",
+    ];
     let output = as_other_user(&[&["curl", "-sS", "--max-time", "10"], &control[..]].concat());
     assert_eq!(output.status.code(), Some(COULD_NOT_CONNECT), "{output:?}");
     assert_ne!(curl(control).exit, Some(COULD_NOT_CONNECT));

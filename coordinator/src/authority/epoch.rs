@@ -19,9 +19,7 @@ use super::database::{self, DATABASE_FILE, DatabaseError, int, meta, set_meta};
 use super::keys::{self, KeyError, RootKit, SIGNER_FILE};
 use super::recovery::store_imported_head;
 use super::refusal::AuthorityError;
-use super::{
-    Authority, META_RECOVERING, META_SEEN_EPOCH, META_SEEN_SEQ, OpenError, root_wires,
-};
+use super::{Authority, META_RECOVERING, META_SEEN_EPOCH, META_SEEN_SEQ, OpenError, root_wires};
 use crate::moment::Moment;
 
 /// The signed root document of the epoch that [`Authority::resume`] begins.

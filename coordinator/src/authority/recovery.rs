@@ -13,7 +13,10 @@ use super::change::{Change, is_recovering, store_delta, store_entries};
 use super::database::{int, meta, set_meta, uint};
 use super::refusal::{AuthorityError, Refusal};
 use super::rights::Caller;
-use super::{Authority, META_CLAIMS_NEED_PROOF, META_RECOVERING, META_SEEN_EPOCH, META_SEEN_SEQ};
+use super::{
+    Authority, META_CLAIMS_NEED_PROOF, META_LAST_SIGNED, META_RECOVERING, META_SEEN_EPOCH,
+    META_SEEN_SEQ,
+};
 use crate::moment::Moment;
 
 /// A claim further ahead than this is a lie: no network revokes a million devices between backups.
@@ -147,8 +150,15 @@ impl Authority {
     /// [`Refusal::LogIncomplete`] while a newer log is known to exist and is not here, unless
     /// `without_newest_log`; [`Refusal::NotRecovering`] when there is nothing to end.
     pub fn resume(&mut self, without_newest_log: bool, now: Moment) -> Result<(), AuthorityError> {
-        let clock_in_doubt = self.clock.time(now.wall, now.monotonic).is_err();
-        self.decide(Caller::Local, "resume", "coordinator", now, |change, _| {
+        let doubted = self.clock.clone();
+        let clock_in_doubt = doubted.time(now.wall, now.monotonic).is_err();
+        // First, because the end of a recovery signs.
+        self.clock.confirm(now.wall, now.monotonic);
+        let confirmed = self.clock.last_signed();
+        let resumed = self.decide(Caller::Local, "resume", "coordinator", now, |change, _| {
+            if clock_in_doubt {
+                set_meta(&change.tx, META_LAST_SIGNED, int(confirmed.0))?;
+            }
             if !is_recovering(&change.tx)? {
                 return if clock_in_doubt {
                     Ok(())
@@ -168,16 +178,22 @@ impl Authority {
                 // A new epoch lies above every position of this one.
                 if !change.has_next_epoch()? {
                     change.skip_to(seen)?;
-                    set_meta(&change.tx, META_CLAIMS_NEED_PROOF, 1)?;
                 }
+            }
+            // The owner has looked: whoever claims a newer log from now on shows it. Otherwise one agent
+            // that lies about its position could stop the coordinator again and again.
+            if !change.has_next_epoch()? {
+                set_meta(&change.tx, META_CLAIMS_NEED_PROOF, 1)?;
             }
             change.begin_next_epoch()?;
             change.void_all_invitations()?;
             Ok(set_meta(&change.tx, META_RECOVERING, 0)?)
-        })?;
-        self.clock.confirm(now.wall, now.monotonic);
-        self.snapshot = None;
-        Ok(())
+        });
+        match resumed {
+            Ok(()) => self.snapshot = None,
+            Err(_) => self.clock = doubted,
+        }
+        resumed
     }
 }
 

@@ -266,7 +266,7 @@ impl Refusal {
             Self::NotRecovering => "nothing has to be done",
             Self::LogIncomplete { .. } => "start the agents, so that they bring the newest log",
             Self::ClockDeparted => {
-                "check the host's clock, then run `homing coordinator resume` there"
+                "check the host's clock, run `homing coordinator resume` there and start homing again"
             }
         }
     }

@@ -7,8 +7,10 @@ use homing_certs::{LogHead, NodeId};
 use homing_protocol::control::{ControlReply, ControlRequest, RevokedInfo};
 use homing_protocol::{Document, ErrorBody};
 
+use tracing::warn;
+
 use super::{Shared, stopping};
-use crate::authority::{Authority, AuthorityError, Caller, RevokeCommit};
+use crate::authority::{Authority, Caller, RevokeCommit};
 use crate::moment::Moment;
 
 /// How long a revocation waits for the agents' acknowledgements.
@@ -97,6 +99,16 @@ impl Shared {
                 info.online = self.is_online(&info.node_id);
                 Ok(ControlReply::Device(Box::new(info)))
             }
+            ControlRequest::Log { head } => {
+                let snapshot = self
+                    .ask(move |authority| match authority.head() == head.into() {
+                        true => Ok(None),
+                        false => authority.snapshot(now).map(Some),
+                    })
+                    .await?;
+                let snapshot = snapshot.map(|wire| Document::from(&wire[..]));
+                Ok(ControlReply::Log { snapshot })
+            }
             ControlRequest::Proof { node_id } => {
                 let document = self.ask(move |authority| authority.proof(&node_id)).await?;
                 Ok(ControlReply::Proof {
@@ -149,7 +161,7 @@ impl Shared {
         let done = self
             .ask(move |authority| {
                 let commit = authority.revoke(caller, &selector, with_invited, now)?;
-                after_commit(authority, commit)
+                Ok(after_commit(authority, commit))
             })
             .await?;
         for (node_id, proof) in &done.proofs {
@@ -206,16 +218,19 @@ impl Shared {
     }
 }
 
-fn after_commit(
-    authority: &mut Authority,
-    commit: RevokeCommit,
-) -> Result<Committed, AuthorityError> {
+// What is on disk is done: nothing that fails from here on may be told as a failure, or keep a device
+// from being cut off.
+fn after_commit(authority: &mut Authority, commit: RevokeCommit) -> Committed {
     let at = Instant::now();
-    let agents = authority.agents(Caller::Local)?;
-    let mut proofs = Vec::new();
-    for node_id in &commit.affected {
-        proofs.push((*node_id, authority.proof(node_id)?));
-    }
+    let agents = authority.agents(Caller::Local).unwrap_or_else(|error| {
+        warn!(%error, "a revocation is committed, but the agents cannot be listed");
+        Vec::new()
+    });
+    let proofs = commit
+        .affected
+        .iter()
+        .map(|node_id| (*node_id, authority.proof(node_id).ok().flatten()));
+    let proofs = proofs.collect();
     let head = LogHead {
         seq: commit.seq,
         ..authority.head()
@@ -224,11 +239,11 @@ fn after_commit(
         .into_iter()
         .map(|agent| (agent.reach.node_id, agent.agent))
         .collect();
-    Ok(Committed {
+    Committed {
         commit,
         at,
         head,
         agents,
         proofs,
-    })
+    }
 }

@@ -46,14 +46,20 @@ fn a_restored_coordinator_keeps_the_old_epoch_until_it_is_resumed_and_then_signs
     let (mut lost, mut new) = lost_and_restored();
     let certificate = lost.authority.renew(node(4), 0, at(3)).unwrap().certificate;
     assert_eq!(new.authority.chain().epoch(), 1);
-    assert_eq!(refusal(new.authority.heartbeat(at(11))), Refusal::Recovering);
+    assert_eq!(
+        refusal(new.authority.heartbeat(at(11))),
+        Refusal::Recovering
+    );
     assert_eq!(
         refusal(new.authority.renew(node(4), 0, at(11))),
         Refusal::Recovering
     );
 
     // What the lost signer has signed since the backup can still be imported.
-    let CatchUp::Deltas(deltas) = lost.authority.catch_up(new.authority.head(), at(3)).unwrap()
+    let CatchUp::Deltas(deltas) = lost
+        .authority
+        .catch_up(new.authority.head(), at(3))
+        .unwrap()
     else {
         panic!("one delta was expected");
     };

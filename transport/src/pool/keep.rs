@@ -26,6 +26,8 @@ pub(super) enum Ended {
     Shutdown,
     /// The agent is draining or does not answer: make another, and let this one finish.
     Superseded,
+    /// The log says that the agent is revoked.
+    AgentRevoked,
     /// It has ended.
     Closed(Closed),
 }
@@ -40,9 +42,23 @@ pub(super) async fn keep(
     let (inbox, messages) = mpsc::channel(INBOX);
     tokio::select! {
         () = shutdown.cancelled() => Ended::Shutdown,
+        () = agent_revoked(connection, credentials) => Ended::AgentRevoked,
         closed = connection.closed() => Ended::Closed(closed),
         () = converse(sender, messages, credentials) => Ended::Superseded,
         () = receive(receiver, inbox) => Ended::Closed(connection.closed().await),
+    }
+}
+
+async fn agent_revoked(connection: &Connection, credentials: &Credentials) {
+    let trust = credentials.trust();
+    let mut moved = trust.subscribe();
+    loop {
+        if trust.is_revoked(&connection.peer()) {
+            return;
+        }
+        if moved.changed().await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use homing_certs::{NodeId, Role};
 use homing_protocol::ErrorBody;
-use homing_protocol::gateway::{HelloOk, Reach};
+use homing_protocol::gateway::Reach;
 use homing_transport::PathReport;
 use homing_transport::dial::DialError;
 use homing_transport::pool::{Home, Link, Pool};
@@ -29,9 +29,9 @@ impl Home for AloneAtHome {
     fn locate(&self, _agent: NodeId) -> BoxFuture<'_, Result<Option<Reach>, DialError>> {
         Box::pin(async { Ok(None) })
     }
-    fn reached(&self, _agent: NodeId, _hello: &HelloOk, _path: Option<PathReport>) {}
-    fn proof(&self, _node_id: NodeId) -> BoxFuture<'_, Option<Vec<u8>>> {
-        Box::pin(async { None })
+    fn reached(&self, _agent: NodeId, _path: Option<PathReport>) {}
+    fn proof(&self, _node_id: NodeId) -> BoxFuture<'_, Result<Option<Vec<u8>>, DialError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

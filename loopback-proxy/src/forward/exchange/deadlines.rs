@@ -49,6 +49,8 @@ impl<U: Upstream> Connection<U> {
     /// any more does not, and an endless stream would never find out while it is quiet.
     pub(super) fn look_for_client(&self, exchange: &mut Exchange) -> Result<(), Outcome> {
         let Entry::Tcp { peer, local } = self.entry else {
+            // The tables have no row for a Unix socket's client; its reads and writes tell.
+            exchange.next_check = None;
             return Ok(());
         };
         match self.service.owners.is_held(peer, local) {
