@@ -36,7 +36,7 @@ fn the_python_example_stores_a_file_and_reads_it_back() {
     let host = Dir::new();
     let up = host.up();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("note about tea.txt");
+    let file = folder.path().join("tea.txt");
     std::fs::write(&file, "green, 70 degrees").unwrap();
     let output = Command::new("python3")
         .arg(example("keep_a_file.py"))
