@@ -118,7 +118,7 @@ impl Default for ProxySection {
     fn default() -> Self {
         Self {
             port: PROXY_PORT,
-            ipv6: false,
+            ipv6: true,
             auth: ProxyAuthSetting::SameUser,
         }
     }

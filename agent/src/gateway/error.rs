@@ -58,7 +58,7 @@ impl ApiError {
     }
 
     pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
-        let hint = "correct the request; docs/gateway.md says what this address takes";
+        let hint = "correct the request and send it again";
         Self::new(StatusCode::BAD_REQUEST, code, message, hint)
     }
 
@@ -311,7 +311,7 @@ fn foreign_error(response: &Response<Body>) -> Option<ApiError> {
             });
         }
     };
-    let hint = "correct the request; docs/gateway.md says what this address takes";
+    let hint = "correct the request and send it again";
     Some(ApiError::new(status, code, message, hint))
 }
 
