@@ -2,7 +2,7 @@
 //!
 //! One router serves every authenticated stream. Nothing here decides who is who: a [`Caller`] comes
 //! with each connection, from its verified certificate, and one gate in front of all routes turns it
-//! into a [`Principal`] and checks the table in [`routes`]. Resources have a file each.
+//! into a [`Principal`] and checks the table in `routes`. Resources have a file each.
 
 mod agent_info;
 mod auth;

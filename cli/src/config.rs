@@ -58,7 +58,7 @@ pub(crate) struct QuicSection {
 pub(crate) struct ProxySection {
     /// TCP port on 127.0.0.1; 0 picks one at every start. Default 7070.
     pub(crate) port: u16,
-    /// Whether the proxy listens on [::1] too. Default true: whoever else listened there could be
+    /// Whether the proxy listens on `[::1]` too. Default true: whoever else listened there could be
     /// `localhost` for a browser.
     pub(crate) ipv6: bool,
     /// `same-user`: programs of this user need no token; `token`: every request needs one.

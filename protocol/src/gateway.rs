@@ -1,6 +1,6 @@
 //! Messages on bi-stream 0 of `homing/gateway/1`: admission, then what concerns the connection.
 //!
-//! The client opens stream 0 and sends [`Hello`]; the agent answers [`HelloReply`] or closes the
+//! The client opens stream 0 and sends [`Hello`]; the agent answers [`HelloOk`] or closes the
 //! connection with a reason (`close`). Afterwards both sides send [`ConnectionMessage`]s on it.
 
 use std::net::SocketAddr;
