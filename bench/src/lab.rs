@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::args::Args;
@@ -121,6 +121,7 @@ impl Lab {
     /// it, such as the core that it shares with a neighbour, for as long as it lives, and rounds with
     /// the same instances agree more than they should.
     pub(crate) async fn renew(&mut self) -> Result<()> {
+        let before: Vec<&str> = self.fronts.iter().map(|front| front.name).collect();
         for front in std::mem::take(&mut self.fronts) {
             front.stop().await;
         }
@@ -133,6 +134,10 @@ impl Lab {
         std::mem::replace(&mut self.quinn, quinn).stop().await;
         self.fronts.push(direct);
         self.start_tunnels().await;
+        // A system that is measured in some rounds only would be compared with others over other rounds.
+        if let Some(lost) = before.iter().find(|name| self.front(name).is_none()) {
+            bail!("did not start again: {}", self.why_absent(lost));
+        }
         self.renewed += 1;
         let shift = self.renewed % self.fronts.len();
         self.fronts.rotate_left(shift);

@@ -105,6 +105,14 @@ pub(super) async fn get(
 }
 
 impl Socket {
+    /// Why the device was cut: only the coordinator's signed word is `revoked`.
+    fn cut(&self) -> Ending {
+        if self.state.denied.contains(&self.context.caller.node_id()) {
+            return Ending::Close(close_code::POLICY, "forbidden".to_owned());
+        }
+        Ending::Close(close_code::REVOKED, "revoked".to_owned())
+    }
+
     async fn run(self, websocket: WebSocket) {
         let revoked = self.context.caller.revoked();
         let leaving = self.state.leaving.clone();
@@ -112,7 +120,7 @@ impl Socket {
         let (replies, waiting) = mpsc::channel(REPLIES);
         let ending = tokio::select! {
             biased;
-            () = revoked.cancelled() => Ending::Close(close_code::REVOKED, "revoked".to_owned()),
+            () = revoked.cancelled() => self.cut(),
             () = leaving.cancelled() => Ending::Close(close_code::GOING_AWAY, "draining".to_owned()),
             ending = reader::read(&self, &mut stream, replies) => ending,
             ending = writer::write(&self, &mut sink, waiting) => ending,
