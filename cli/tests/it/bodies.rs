@@ -285,12 +285,18 @@ fn a_slow_download_of_a_hundred_mebibytes_holds_up_nobody() {
     pair.end();
 }
 
+/// Clients that stall at once.
+const STALLED: u64 = 16;
+/// What one may cost the proxy, in KiB: a stream's window of 1.25 MB, the proxy's own buffer, and
+/// several times that for the packets that noq keeps while a part of them is unread.
+const STALLED_KIB: u64 = 8 * 1024;
+
 #[test]
 fn clients_that_stop_reading_cost_little_and_the_connection_lives() {
     let pair = pair();
     reset_peak_memory(&pair.proxy);
     let before = peak_memory(&pair.proxy);
-    let stalled: Vec<TcpStream> = (0..16)
+    let stalled: Vec<TcpStream> = (0..STALLED)
         .map(|_| {
             let (mut stream, address) = pair.connect();
             write!(
@@ -307,7 +313,10 @@ fn clients_that_stop_reading_cost_little_and_the_connection_lives() {
         curl([pair.url("/api/whoami")]).ok();
     }
     let grown = peak_memory(&pair.proxy).saturating_sub(before);
-    assert!(grown < ROOM_KIB, "the peak grew by {grown} KiB");
+    assert!(
+        grown < STALLED * STALLED_KIB,
+        "the peak grew by {grown} KiB"
+    );
     // One of them reads on, and finds nothing missing.
     let mut last = stalled.into_iter().next().unwrap();
     let mut read = 0;
