@@ -247,14 +247,23 @@ pub(crate) fn admission(network: &Network, agent: &SigningKey) -> (Admission, Pr
 }
 
 pub(crate) async fn gateway_endpoint(agent: &SigningKey, bind: SocketAddr) -> Endpoint {
-    Endpoint::bind(EndpointConfig {
+    let config = EndpointConfig {
         key: agent.clone(),
         alpns: vec![alpn::GATEWAY.to_vec()],
         bind,
         relay: Relay::None,
+    };
+    within("the bind", async {
+        loop {
+            match Endpoint::bind(config.clone()).await {
+                Ok(endpoint) => return endpoint,
+                // A port that is bound again may be another test's for a moment.
+                Err(error) => assert!(bind.port() != 0, "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
     })
     .await
-    .unwrap()
 }
 
 pub(crate) async fn device_endpoint(device: &SigningKey) -> Endpoint {
