@@ -160,7 +160,8 @@ impl Agent {
         }
         let certificate =
             own_certificate(&trust_state, &config.certificate).map_err(AgentError::Certificate)?;
-        let floor = floor.max(trust_state.newest_signed_time());
+        // The floor was written with every document; a time above it is one that was not believed.
+        let trust_state = trust_state.without_times_after(floor);
         let limit = confirmed_time::read(&state.settings.dir, wall_clock())
             .map_err(AgentError::ConfirmedTime)?;
         let (trust_state, floor) = confirmed_time::limited(trust_state, floor, limit);

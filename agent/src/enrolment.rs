@@ -27,7 +27,7 @@ async fn write(store: &Store, trust: &TrustState, snapshot: Vec<u8>) -> Result<(
     let row = TrustRow {
         wire: snapshot,
         head: trust.head(),
-        time: trust.newest_signed_time(),
+        floor: trust.newest_signed_time(),
     };
     store.save_snapshot(row, trust.entries().collect()).await
 }

@@ -1,8 +1,8 @@
 //! The agent: gateway, sessions, engine and store.
 //!
 //! Inner floors, arrows point down only: `gateway` (the only place with HTTP words) → services
-//! (`sessions`, `files`, `audit`, `feed`, `connections`, `system`) → engine (`turn`, `turn_driver`,
-//! `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
+//! (`sessions`, `models`, `files`, `audit`, `feed`, `connections`, `system`) → engine (`turn`,
+//! `turn_driver`, `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
 //! `homing-transport`; the gateway meets them through the small trait [`gateway::Caller`].
 
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod feed;
 pub mod files;
 pub mod gateway;
 pub mod limits;
+pub mod models;
 pub mod providers;
 pub mod sessions;
 pub mod state;

@@ -1,31 +1,42 @@
 //! Model providers behind one trait. A provider is asked with what was said and the tools there are,
 //! and answers with a stream. Dropping the stream cancels the call.
+//!
+//! Speaks the providers' wire formats. Which provider answers whom, with which key and at what price,
+//! is `models`' to know.
 
 mod builtin;
+
+use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
-pub use builtin::BuiltinAssistant;
+pub use builtin::{BUILTIN, BuiltinAssistant};
 
-use crate::turn::{Said, ToolCall};
+use crate::turn::{Said, Tokens, ToolCall};
 
 /// What a provider is asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ModelRequest {
+    /// The provider's own name of the model.
+    pub model: String,
+    /// What the model is told of itself and its place, before everything else. Empty for none.
+    pub system: String,
     /// Oldest first; the last is a person's message or the tools' outcomes.
     pub said: Vec<Said>,
     /// Tools that the model may ask for.
     pub tools: Vec<ToolSpec>,
+    /// Tokens that the answer may have; 0 leaves it to the provider.
+    pub max_output_tokens: u32,
 }
 
 /// A tool as a model sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ToolSpec {
-    /// Its name.
-    pub name: &'static str,
+    /// Its name: 1 to 64 of `a-z A-Z 0-9 _ -`, which every provider takes.
+    pub name: String,
     /// What it is good for.
-    pub description: &'static str,
+    pub description: String,
     /// JSON schema of its arguments.
     pub parameters: Value,
 }
@@ -38,15 +49,11 @@ pub enum ModelEvent {
     /// The model asks for a tool.
     Call(ToolCall),
     /// The round is over. Always the last.
-    Finished {
-        /// Tokens read.
-        input_tokens: u64,
-        /// Tokens written.
-        output_tokens: u64,
-    },
+    Finished(Tokens),
 }
 
-/// Why a provider gave no answer; the text is shown to the person who asked.
+/// Why a provider gave no answer; the text is shown to the person who asked, and holds nothing of what
+/// the provider's server wrote except where a variant says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProviderError {
@@ -56,13 +63,48 @@ pub enum ProviderError {
     /// Nothing came for too long.
     #[error("the model has said nothing for {0} seconds")]
     Silent(u64),
+    /// Its server cannot be reached.
+    #[error("the provider cannot be reached: {0}")]
+    Unreachable(String),
+    /// It does not take the key.
+    #[error("the provider refused the key (status {0})")]
+    Unauthorized(u16),
+    /// Too many calls.
+    #[error("the provider asks to wait{}", after(.retry_after))]
+    RateLimited {
+        /// For how long, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// Its server fails.
+    #[error("the provider failed (status {0})")]
+    Unavailable(u16),
+    /// It refuses this request; its own words.
+    #[error("the provider refused the request (status {status}): {text}")]
+    Rejected {
+        /// HTTP status.
+        status: u16,
+        /// What its server wrote, shortened.
+        text: String,
+    },
+    /// What was said does not fit into the model's context.
+    #[error("the conversation is too long for the model")]
+    ContextTooLong,
+    /// It answered what the format does not allow.
+    #[error("the provider's answer cannot be understood: {0}")]
+    Malformed(&'static str),
+    /// It answered more than anybody reads.
+    #[error("the provider's answer is too long: {0}")]
+    TooLong(&'static str),
 }
 
 /// One model API.
 pub trait Provider: Send + Sync + std::fmt::Debug {
-    /// Name of the model, as shown beside its answers.
-    fn model(&self) -> &str;
-
     /// Asks. The stream ends after [`ModelEvent::Finished`] or an error.
     fn ask(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>>;
+}
+
+fn after(wait: &Option<Duration>) -> String {
+    wait.map_or_else(String::new, |wait| {
+        format!(" for {} seconds", wait.as_secs())
+    })
 }

@@ -15,6 +15,7 @@ use crate::denied::{Denied, DeniedError};
 use crate::feed::Feeds;
 use crate::files::Files;
 use crate::limits::Limits;
+use crate::models::Models;
 use crate::providers::BuiltinAssistant;
 use crate::sessions::{SessionError, Sessions};
 use crate::store::{Store, StoreError};
@@ -105,7 +106,7 @@ impl AgentState {
             audit.clone(),
         );
         let engine = Engine {
-            provider: Arc::new(BuiltinAssistant::new(settings.pace)),
+            models: Models::builtin(BuiltinAssistant::new(settings.pace)),
             tools,
         };
         let (sessions, actor) = Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);

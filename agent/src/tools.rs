@@ -66,7 +66,7 @@ pub trait Tool: Send + Sync {
 /// All tools of an agent.
 #[derive(Clone)]
 pub struct Tools {
-    by_name: Arc<BTreeMap<&'static str, Arc<dyn Tool>>>,
+    by_name: Arc<BTreeMap<String, Arc<dyn Tool>>>,
     audit: Audit,
 }
 
@@ -100,7 +100,33 @@ impl Tools {
             .collect()
     }
 
-    /// Runs a call and always has an outcome.
+    /// Whether the device in whose name the turn runs may call this; the decision is in the audit log.
+    ///
+    /// # Errors
+    /// [`ToolError::Unknown`], [`ToolError::Forbidden`].
+    pub fn permit(&self, speaker: &Speaker, call: &ToolCall) -> Result<(), ToolError> {
+        let tool = self.find(&call.name)?;
+        let permitted = allowed(tool.as_ref(), speaker);
+        let scope = tool.scope().unwrap_or_default();
+        let entry = Entry::new(Kind::ToolCall)
+            .by(speaker.node_id, &speaker.handle, &speaker.path)
+            .call("tool", &call.name)
+            .capability(scope)
+            .decision(if permitted {
+                Decision::Allowed
+            } else {
+                Decision::Refused
+            });
+        // These tools change nothing, so a line that is lost does not stop them.
+        self.audit.note(entry);
+        if permitted {
+            Ok(())
+        } else {
+            Err(ToolError::Forbidden(scope))
+        }
+    }
+
+    /// Runs a call that is permitted, and always has an outcome.
     pub async fn run(&self, speaker: Arc<Speaker>, call: ToolCall) -> ToolOutcome {
         let result = self
             .try_run(speaker, &call)
@@ -113,26 +139,14 @@ impl Tools {
         }
     }
 
+    fn find(&self, name: &str) -> Result<&Arc<dyn Tool>, ToolError> {
+        self.by_name
+            .get(name)
+            .ok_or_else(|| ToolError::Unknown(name.to_owned()))
+    }
+
     async fn try_run(&self, speaker: Arc<Speaker>, call: &ToolCall) -> Result<Value, ToolError> {
-        let tool = self.by_name.get(call.name.as_str());
-        let tool = tool.ok_or_else(|| ToolError::Unknown(call.name.clone()))?;
-        let permitted = allowed(tool.as_ref(), &speaker);
-        let decision = if permitted {
-            Decision::Allowed
-        } else {
-            Decision::Refused
-        };
-        let scope = tool.scope().unwrap_or_default();
-        let entry = Entry::new(Kind::ToolCall)
-            .by(speaker.node_id, &speaker.handle, &speaker.path)
-            .call("tool", &call.name)
-            .capability(scope)
-            .decision(decision);
-        // These tools change nothing, so a line that is lost does not stop them.
-        self.audit.note(entry);
-        if !permitted {
-            return Err(ToolError::Forbidden(scope));
-        }
+        let tool = self.find(&call.name)?;
         let run = tool.run(speaker, call.arguments.clone());
         let value = tokio::time::timeout(TIMEOUT, run)
             .await

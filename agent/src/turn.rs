@@ -2,12 +2,18 @@
 //!
 //! Decides what happens next. Calls no model, runs no tool, reads no clock and stores nothing; that
 //! is `turn_driver`'s. A model answers with text, or asks for tools, whose results it sees in the next
-//! round.
+//! round. The machine can be written down and read again, so that a turn which waits for a person's
+//! approval outlives the process.
 
-use std::collections::BTreeMap;
+mod context;
+mod events;
+mod words;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+pub use context::{PRUNED, prune, size};
+pub use events::{Effect, End, EndReason, Event, Verdict};
+pub use words::{Said, Tokens, ToolCall, ToolOutcome, Usage};
 
 /// Calls of the model in one turn: a model that still asks for tools after this many is going in circles.
 pub const MAX_ROUNDS: usize = 16;
@@ -17,131 +23,22 @@ pub const MAX_CALLS: usize = 16;
 pub const MAX_TEXT: usize = 128 << 10;
 /// Result of one tool as the model sees it, in bytes.
 pub const MAX_RESULT: usize = 64 << 10;
-
-/// What the model is told, oldest first.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Said {
-    /// By a person.
-    User(String),
-    /// By the model.
-    Assistant {
-        /// Text; may be empty when it only asks for tools.
-        text: String,
-        /// Tools that it asked for.
-        calls: Vec<ToolCall>,
-    },
-    /// By a tool.
-    Tool(ToolOutcome),
-}
-
-/// The model asks for a tool.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ToolCall {
-    /// Names the call within the turn.
-    pub id: String,
-    /// Which tool.
-    pub name: String,
-    /// Its arguments.
-    pub arguments: Value,
-}
-
-/// What a tool answered.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToolOutcome {
-    /// Of which call.
-    pub id: String,
-    /// Which tool.
-    pub name: String,
-    /// Its result, or why there is none.
-    pub result: Result<Value, String>,
-}
-
-/// What a turn has used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Tokens read by models.
-    pub input_tokens: u64,
-    /// Tokens written by models.
-    pub output_tokens: u64,
-    /// Calls of models.
-    pub model_calls: u64,
-    /// Calls of tools.
-    pub tool_calls: u64,
-}
-
-/// What has happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// Begin, with what was said so far; the last is the person's message.
-    Begin(Vec<Said>),
-    /// The model wrote some text.
-    Text(String),
-    /// The model asks for a tool.
-    Call(ToolCall),
-    /// The model has finished its round.
-    Finished {
-        /// Tokens read.
-        input_tokens: u64,
-        /// Tokens written.
-        output_tokens: u64,
-    },
-    /// The model failed.
-    ModelFailed(String),
-    /// A tool has answered.
-    ToolDone(ToolOutcome),
-    /// Somebody wants it to stop.
-    Interrupt,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Ask the model.
-    CallModel(Vec<Said>),
-    /// Run a tool, beside others.
-    RunTool(ToolCall),
-    /// Show text.
-    ShowText(String),
-    /// Show a tool's outcome.
-    ShowOutcome(ToolOutcome),
-    /// Drop the model's stream and all tools.
-    StopAll,
-    /// The turn is over. Always the last effect.
-    End(End),
-}
-
-/// How a turn ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct End {
-    /// Why.
-    pub reason: EndReason,
-    /// The answer, as far as it came.
-    pub text: String,
-    /// What was used.
-    pub usage: Usage,
-}
-
-/// Why a turn ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EndReason {
-    /// Answered.
-    Done,
-    /// Stopped.
-    Interrupted,
-    /// Failed; the text is for people.
-    Failed(String),
-}
+/// Times that what was said may be told shorter in one turn; a turn that needs more is going in circles.
+pub const MAX_COMPACTIONS: usize = 3;
 
 /// The machine.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     state: State,
     said: Vec<Said>,
+    rooms: Vec<usize>,
+    choice: usize,
+    compactions: usize,
     answer: String,
     usage: Usage,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 enum State {
     #[default]
     Idle,
@@ -150,12 +47,25 @@ enum State {
         text: String,
         calls: Vec<ToolCall>,
     },
-    /// Tools run; outcomes by the place of their call, so that the model sees them in its own order.
-    Tools {
-        order: Vec<String>,
-        outcomes: BTreeMap<usize, ToolOutcome>,
-    },
+    /// What was said is told shorter.
+    Compacting,
+    /// Tools are decided about, waited for, running or done, in the model's own order.
+    Tools(Vec<Open>),
     Ended,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Open {
+    call: ToolCall,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Stage {
+    Deciding,
+    Asked { approval: i64 },
+    Running,
+    Done(ToolOutcome),
 }
 
 impl Turn {
@@ -171,57 +81,47 @@ impl Turn {
         matches!(self.state, State::Ended)
     }
 
+    /// Whether it waits for a person: only then can it go on after a restart.
+    #[must_use]
+    pub fn waits_for_approval(&self) -> bool {
+        let State::Tools(open) = &self.state else {
+            return false;
+        };
+        open.iter()
+            .any(|one| matches!(one.stage, Stage::Asked { .. }))
+    }
+
     /// Takes an event and says what is to be done. Events that do not fit the state change nothing:
     /// they are late news of what was stopped.
     pub fn handle(&mut self, event: Event) -> Vec<Effect> {
         match (&mut self.state, event) {
             (State::Ended, _) => vec![],
             (_, Event::Interrupt) => self.stop(EndReason::Interrupted),
-            (State::Idle, Event::Begin(said)) => {
+            (State::Idle, Event::Begin { said, rooms }) => {
+                self.said = said;
+                self.rooms = rooms;
+                self.call_model()
+            }
+            (_, Event::Resume) => self.resume(),
+            (State::Model { .. }, Event::Text(piece)) => self.take_text(piece),
+            (State::Model { .. }, Event::Call(call)) => self.take_call(call),
+            (State::Model { .. }, Event::Finished { tokens, cost }) => {
+                self.usage.add(tokens, cost);
+                self.round_finished()
+            }
+            (State::Model { .. }, Event::ModelFailed(text)) => self.model_failed(text),
+            (State::Model { .. }, Event::ContextTooLong(text)) => self.compact(text),
+            (State::Model { .. } | State::Compacting, Event::OverBudget(text)) => {
+                self.stop(EndReason::OverBudget(text))
+            }
+            (State::Compacting, Event::Compacted(said)) => {
                 self.said = said;
                 self.call_model()
             }
-            (State::Model { .. }, Event::Text(piece)) => self.take_text(piece),
-            (State::Model { calls, .. }, Event::Call(call)) => {
-                if calls.len() == MAX_CALLS {
-                    let text = format!("the model asked for more than {MAX_CALLS} tools at once");
-                    return self.stop(EndReason::Failed(text));
-                }
-                if calls.iter().any(|known| known.id == call.id) {
-                    let text = "the model gave two tool calls the same id".to_owned();
-                    return self.stop(EndReason::Failed(text));
-                }
-                calls.push(call);
-                vec![]
+            (State::Compacting, Event::CompactionFailed(text)) => {
+                self.stop(EndReason::Failed(text))
             }
-            (
-                State::Model { .. },
-                Event::Finished {
-                    input_tokens,
-                    output_tokens,
-                },
-            ) => {
-                self.usage.input_tokens += input_tokens;
-                self.usage.output_tokens += output_tokens;
-                self.round_finished()
-            }
-            (State::Model { .. }, Event::ModelFailed(text)) => self.stop(EndReason::Failed(text)),
-            (State::Tools { order, outcomes }, Event::ToolDone(outcome)) => {
-                let Some(place) = order.iter().position(|id| *id == outcome.id) else {
-                    return vec![];
-                };
-                if outcomes.contains_key(&place) {
-                    return vec![];
-                }
-                let mut effects = vec![Effect::ShowOutcome(outcome.clone())];
-                outcomes.insert(place, outcome);
-                if outcomes.len() == order.len() {
-                    let outcomes = std::mem::take(outcomes);
-                    self.said.extend(outcomes.into_values().map(Said::Tool));
-                    effects.extend(self.call_model());
-                }
-                effects
-            }
+            (State::Tools(_), event) => self.tool_event(event),
             _ => vec![],
         }
     }
@@ -231,12 +131,43 @@ impl Turn {
             let text = format!("no answer after {MAX_ROUNDS} rounds of tools");
             return self.stop(EndReason::Failed(text));
         }
+        let Some(room) = self.rooms.get(self.choice).copied() else {
+            return self.stop(EndReason::Failed("there is no model to ask".to_owned()));
+        };
+        prune(&mut self.said, room);
+        if size(&self.said) > room {
+            return self.compact(format!(
+                "the conversation is longer than the {room} bytes that fit into the model's context"
+            ));
+        }
         self.usage.model_calls += 1;
         self.state = State::Model {
             text: String::new(),
             calls: vec![],
         };
-        vec![Effect::CallModel(self.said.clone())]
+        vec![Effect::CallModel {
+            said: self.said.clone(),
+            choice: self.choice,
+        }]
+    }
+
+    /// `why` is what people are told when it does not help any more.
+    fn compact(&mut self, why: String) -> Vec<Effect> {
+        if self.compactions == MAX_COMPACTIONS {
+            return self.stop(EndReason::Failed(why));
+        }
+        self.compactions += 1;
+        self.state = State::Compacting;
+        let room = self.rooms.get(self.choice).copied().unwrap_or(0);
+        vec![
+            Effect::ShowStatus("compacting"),
+            Effect::Compact {
+                said: self.said.clone(),
+                choice: self.choice,
+                // A model that refuses what should fit counts differently: each try asks for less.
+                room: room >> self.compactions,
+            },
+        ]
     }
 
     fn take_text(&mut self, piece: String) -> Vec<Effect> {
@@ -249,6 +180,36 @@ impl Turn {
         }
         self.answer.push_str(&piece);
         vec![Effect::ShowText(piece)]
+    }
+
+    fn take_call(&mut self, call: ToolCall) -> Vec<Effect> {
+        let State::Model { calls, .. } = &mut self.state else {
+            return vec![];
+        };
+        if calls.len() == MAX_CALLS {
+            let text = format!("the model asked for more than {MAX_CALLS} tools at once");
+            return self.stop(EndReason::Failed(text));
+        }
+        if calls.iter().any(|known| known.id == call.id) {
+            let text = "the model gave two tool calls the same id".to_owned();
+            return self.stop(EndReason::Failed(text));
+        }
+        calls.push(call);
+        vec![]
+    }
+
+    /// The next model answers instead, unless somebody has already read a part of this answer.
+    fn model_failed(&mut self, text: String) -> Vec<Effect> {
+        let State::Model { text: said, .. } = &self.state else {
+            return vec![];
+        };
+        if !said.is_empty() || self.choice + 1 >= self.rooms.len() {
+            return self.stop(EndReason::Failed(text));
+        }
+        self.choice += 1;
+        let mut effects = vec![Effect::ShowStatus("fallback")];
+        effects.extend(self.call_model());
+        effects
     }
 
     fn round_finished(&mut self) -> Vec<Effect> {
@@ -264,12 +225,121 @@ impl Turn {
             return vec![Effect::End(self.end(EndReason::Done))];
         }
         self.usage.tool_calls += calls.len() as u64;
-        let order = calls.iter().map(|call| call.id.clone()).collect();
-        self.state = State::Tools {
-            order,
-            outcomes: BTreeMap::new(),
+        let mut effects = Vec::with_capacity(calls.len() * 2);
+        for call in &calls {
+            effects.push(Effect::ShowCall(call.clone()));
+            effects.push(Effect::Decide(call.clone()));
+        }
+        let open = |call| Open {
+            call,
+            stage: Stage::Deciding,
         };
-        calls.into_iter().map(Effect::RunTool).collect()
+        self.state = State::Tools(calls.into_iter().map(open).collect());
+        effects
+    }
+
+    fn tool_event(&mut self, event: Event) -> Vec<Effect> {
+        let State::Tools(open) = &mut self.state else {
+            return vec![];
+        };
+        match event {
+            Event::Decided { id, verdict } => {
+                let deciding = |one: &&mut Open| one.call.id == id && one.stage == Stage::Deciding;
+                let Some(one) = open.iter_mut().find(deciding) else {
+                    return vec![];
+                };
+                match verdict {
+                    Verdict::Run => {
+                        one.stage = Stage::Running;
+                        vec![Effect::RunTool {
+                            call: one.call.clone(),
+                            approval: None,
+                        }]
+                    }
+                    Verdict::Ask { approval } => {
+                        one.stage = Stage::Asked { approval };
+                        vec![Effect::Keep, Effect::AwaitApproval(approval)]
+                    }
+                    Verdict::Refuse(why) => {
+                        let outcome = refused(&one.call, why);
+                        self.take_outcome(outcome)
+                    }
+                }
+            }
+            Event::Approved { approval } => {
+                let Some(one) = asked(open, approval) else {
+                    return vec![];
+                };
+                one.stage = Stage::Running;
+                let call = one.call.clone();
+                vec![
+                    Effect::Keep,
+                    Effect::RunTool {
+                        call,
+                        approval: Some(approval),
+                    },
+                ]
+            }
+            Event::Denied { approval, why } => match asked(open, approval) {
+                Some(one) => {
+                    let outcome = refused(&one.call, why);
+                    self.take_outcome(outcome)
+                }
+                None => vec![],
+            },
+            Event::ToolDone(outcome) => {
+                let running = |one: &Open| one.call.id == outcome.id && one.stage == Stage::Running;
+                match open.iter().any(running) {
+                    true => self.take_outcome(outcome),
+                    false => vec![],
+                }
+            }
+            _ => vec![],
+        }
+    }
+
+    fn take_outcome(&mut self, outcome: ToolOutcome) -> Vec<Effect> {
+        let State::Tools(open) = &mut self.state else {
+            return vec![];
+        };
+        if let Some(one) = open.iter_mut().find(|one| one.call.id == outcome.id) {
+            one.stage = Stage::Done(outcome.clone());
+        }
+        let mut effects = vec![Effect::ShowOutcome(outcome)];
+        if let Some(done) = all_done(open) {
+            self.said.extend(done.into_iter().map(Said::Tool));
+            effects.extend(self.call_model());
+        } else if self.waits_for_approval() {
+            effects.push(Effect::Keep);
+        }
+        effects
+    }
+
+    /// What waits for a person goes on waiting. What ran when the process died may have done its work
+    /// or not: the model is told so, and nothing is done twice.
+    fn resume(&mut self) -> Vec<Effect> {
+        if !self.waits_for_approval() {
+            let text = "the agent was restarted while it answered; ask again".to_owned();
+            return self.stop(EndReason::Failed(text));
+        }
+        let State::Tools(open) = &mut self.state else {
+            return vec![];
+        };
+        let mut effects = Vec::new();
+        for one in open {
+            match &one.stage {
+                Stage::Asked { approval } => effects.push(Effect::AwaitApproval(*approval)),
+                Stage::Deciding => effects.push(Effect::Decide(one.call.clone())),
+                Stage::Running => {
+                    let why = "the agent was restarted while this ran; whether it took effect is not known";
+                    let outcome = refused(&one.call, why.to_owned());
+                    one.stage = Stage::Done(outcome.clone());
+                    effects.push(Effect::ShowOutcome(outcome));
+                }
+                Stage::Done(_) => {}
+            }
+        }
+        effects
     }
 
     fn stop(&mut self, reason: EndReason) -> Vec<Effect> {
@@ -282,7 +352,29 @@ impl Turn {
             reason,
             text: std::mem::take(&mut self.answer),
             usage: self.usage,
+            choice: self.choice,
         }
+    }
+}
+
+fn asked(open: &mut [Open], approval: i64) -> Option<&mut Open> {
+    let stage = Stage::Asked { approval };
+    open.iter_mut().find(|one| one.stage == stage)
+}
+
+fn all_done(open: &[Open]) -> Option<Vec<ToolOutcome>> {
+    let outcome = |one: &Open| match &one.stage {
+        Stage::Done(outcome) => Some(outcome.clone()),
+        _ => None,
+    };
+    open.iter().map(outcome).collect()
+}
+
+fn refused(call: &ToolCall, why: String) -> ToolOutcome {
+    ToolOutcome {
+        id: call.id.clone(),
+        name: call.name.clone(),
+        result: Err(why),
     }
 }
 

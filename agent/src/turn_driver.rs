@@ -1,4 +1,4 @@
-//! Does the effects of a turn: asks the provider, runs tools beside each other, shows what comes, and
+//! Does the effects of a turn: asks the models, runs tools beside each other, shows what comes, and
 //! feeds the events back. Everything that runs for a turn lives in this one future and ends with it.
 
 use std::collections::VecDeque;
@@ -10,10 +10,11 @@ use futures_util::stream::{BoxStream, FuturesUnordered, ReadyChunks};
 use futures_util::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::providers::{ModelEvent, ModelRequest, Provider, ProviderError};
+use crate::models::{Choice, Models};
+use crate::providers::{ModelEvent, ModelRequest, ProviderError};
 use crate::sessions::Speaker;
 use crate::tools::Tools;
-use crate::turn::{Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn};
+use crate::turn::{Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn, Verdict};
 
 /// Silence of a model after which it is given up.
 const IDLE: Duration = Duration::from_secs(60);
@@ -25,7 +26,9 @@ const CHUNK: usize = 64;
 pub enum Shown {
     /// Text of the answer.
     Text(String),
-    /// A tool begins.
+    /// What the turn is doing: a state, not a text for people.
+    Status(&'static str),
+    /// A tool is asked for.
     Call(ToolCall),
     /// A tool has ended.
     Outcome(ToolOutcome),
@@ -45,100 +48,171 @@ pub trait Sink: Send + Sync {
 /// What a turn works with.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    /// The model.
-    pub provider: Arc<dyn Provider>,
+    /// The models.
+    pub models: Models,
     /// The tools.
     pub tools: Tools,
 }
 
 type Answers = ReadyChunks<BoxStream<'static, Result<ModelEvent, ProviderError>>>;
 
-/// Runs a turn to its end. `cancel` interrupts it.
+/// One turn that runs.
+struct Drive<'a> {
+    engine: &'a Engine,
+    speaker: Arc<Speaker>,
+    choices: &'a [Choice],
+    answers: Option<Answers>,
+    /// The model that answers now.
+    speaking: usize,
+    tools: FuturesUnordered<BoxFuture<'static, ToolOutcome>>,
+    shown: Vec<Shown>,
+    end: Option<End>,
+}
+
+/// Runs a turn to its end, with models that may answer, best first. `cancel` interrupts it.
 pub async fn drive(
     engine: &Engine,
+    choices: &[Choice],
     speaker: Arc<Speaker>,
     said: Vec<Said>,
     sink: &dyn Sink,
     cancel: &CancellationToken,
 ) -> End {
     let mut turn = Turn::new();
-    let mut effects: VecDeque<Effect> = turn.handle(Event::Begin(said)).into();
-    let mut answers: Option<Answers> = None;
-    let mut tools = FuturesUnordered::new();
+    let mut drive = Drive {
+        engine,
+        speaker,
+        choices,
+        answers: None,
+        speaking: 0,
+        tools: FuturesUnordered::new(),
+        shown: Vec::new(),
+        end: None,
+    };
+    let rooms = choices.iter().map(Choice::room).collect();
+    let mut events = VecDeque::from([Event::Begin { said, rooms }]);
     loop {
-        let mut shown = Vec::new();
-        let mut end = None;
-        while let Some(effect) = effects.pop_front() {
-            match effect {
-                Effect::CallModel(said) => {
-                    let request = ModelRequest {
-                        said,
-                        tools: engine.tools.specs(&speaker),
-                    };
-                    answers = Some(engine.provider.ask(request).ready_chunks(CHUNK));
-                }
-                Effect::RunTool(call) => {
-                    shown.push(Shown::Call(call.clone()));
-                    let registry = engine.tools.clone();
-                    let speaker = speaker.clone();
-                    tools.push(async move { registry.run(speaker, call).await }.boxed());
-                }
-                Effect::ShowText(text) => show_text(&mut shown, text),
-                Effect::ShowOutcome(outcome) => shown.push(Shown::Outcome(outcome)),
-                Effect::StopAll => {
-                    answers = None;
-                    tools = FuturesUnordered::new();
-                }
-                Effect::End(ending) => end = Some(ending),
+        while let Some(event) = events.pop_front() {
+            for effect in turn.handle(event) {
+                events.extend(drive.perform(effect).await);
             }
         }
+        let shown = std::mem::take(&mut drive.shown);
         if !shown.is_empty()
             && let Err(failed) = sink.show(shown).await
         {
-            return end_unshown(&mut turn, end, failed);
+            return end_unshown(&mut turn, drive.end, failed);
         }
-        if let Some(end) = end {
+        if let Some(end) = drive.end {
             return end;
         }
-        let events = tokio::select! {
-            biased;
-            () = cancel.cancelled() => vec![Event::Interrupt],
-            chunk = next_answers(&mut answers) => chunk,
-            Some(outcome) = tools.next() => vec![Event::ToolDone(outcome)],
-        };
-        for event in events {
-            if matches!(event, Event::Finished { .. } | Event::ModelFailed(_)) {
-                answers = None;
-            }
-            effects.extend(turn.handle(event));
-        }
+        events = drive.next(cancel).await.into();
     }
 }
 
-async fn next_answers(answers: &mut Option<Answers>) -> Vec<Event> {
+impl Drive<'_> {
+    /// Does an effect; what is known at once comes back as an event.
+    async fn perform(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::CallModel { said, choice } => self.call_model(said, choice),
+            Effect::Compact { .. } => {
+                let text = "the conversation is too long for the model; begin a new session";
+                return Some(Event::CompactionFailed(text.to_owned()));
+            }
+            Effect::Decide(call) => {
+                let verdict = match self.engine.tools.permit(&self.speaker, &call) {
+                    Ok(()) => Verdict::Run,
+                    Err(error) => Verdict::Refuse(error.to_string()),
+                };
+                return Some(Event::Decided {
+                    id: call.id,
+                    verdict,
+                });
+            }
+            Effect::RunTool { call, .. } => {
+                let registry = self.engine.tools.clone();
+                let speaker = self.speaker.clone();
+                self.tools
+                    .push(async move { registry.run(speaker, call).await }.boxed());
+            }
+            Effect::AwaitApproval(_) | Effect::Keep => {}
+            Effect::ShowText(text) => show_text(&mut self.shown, text),
+            Effect::ShowCall(call) => self.shown.push(Shown::Call(call)),
+            Effect::ShowOutcome(outcome) => self.shown.push(Shown::Outcome(outcome)),
+            Effect::ShowStatus(status) => self.shown.push(Shown::Status(status)),
+            Effect::StopAll => {
+                self.answers = None;
+                self.tools = FuturesUnordered::new();
+            }
+            Effect::End(end) => self.end = Some(end),
+        }
+        None
+    }
+
+    fn call_model(&mut self, said: Vec<Said>, choice: usize) {
+        let Some(chosen) = self.choices.get(choice) else {
+            return;
+        };
+        let request = ModelRequest {
+            model: chosen.model.clone(),
+            system: String::new(),
+            said,
+            tools: self.engine.tools.specs(&self.speaker),
+            max_output_tokens: chosen.max_output_tokens,
+        };
+        self.speaking = choice;
+        self.answers = Some(chosen.provider.ask(request).ready_chunks(CHUNK));
+    }
+
+    async fn next(&mut self, cancel: &CancellationToken) -> Vec<Event> {
+        let price = self
+            .choices
+            .get(self.speaking)
+            .and_then(|choice| choice.price);
+        let events = tokio::select! {
+            biased;
+            () = cancel.cancelled() => vec![Event::Interrupt],
+            chunk = next_answers(&mut self.answers) => {
+                chunk.into_iter().map(|answer| event_of(answer, price)).collect()
+            }
+            Some(outcome) = self.tools.next() => vec![Event::ToolDone(outcome)],
+        };
+        let ends_round = |event: &Event| {
+            matches!(
+                event,
+                Event::Finished { .. } | Event::ModelFailed(_) | Event::ContextTooLong(_)
+            )
+        };
+        if events.iter().any(ends_round) {
+            self.answers = None;
+        }
+        events
+    }
+}
+
+async fn next_answers(answers: &mut Option<Answers>) -> Vec<Result<ModelEvent, ProviderError>> {
     let Some(stream) = answers else {
         return std::future::pending().await;
     };
     match tokio::time::timeout(IDLE, stream.next()).await {
-        Ok(Some(chunk)) => chunk.into_iter().map(event_of).collect(),
-        Ok(None) => vec![Event::ModelFailed(ProviderError::BrokenOff.to_string())],
-        Err(_) => vec![Event::ModelFailed(
-            ProviderError::Silent(IDLE.as_secs()).to_string(),
-        )],
+        Ok(Some(chunk)) => chunk,
+        Ok(None) => vec![Err(ProviderError::BrokenOff)],
+        Err(_) => vec![Err(ProviderError::Silent(IDLE.as_secs()))],
     }
 }
 
-fn event_of(answer: Result<ModelEvent, ProviderError>) -> Event {
+fn event_of(
+    answer: Result<ModelEvent, ProviderError>,
+    price: Option<crate::models::Price>,
+) -> Event {
     match answer {
         Ok(ModelEvent::Text(text)) => Event::Text(text),
         Ok(ModelEvent::Call(call)) => Event::Call(call),
-        Ok(ModelEvent::Finished {
-            input_tokens,
-            output_tokens,
-        }) => Event::Finished {
-            input_tokens,
-            output_tokens,
+        Ok(ModelEvent::Finished(tokens)) => Event::Finished {
+            tokens,
+            cost: price.map(|price| price.cost(tokens)),
         },
+        Err(error @ ProviderError::ContextTooLong) => Event::ContextTooLong(error.to_string()),
         Err(error) => Event::ModelFailed(error.to_string()),
     }
 }
@@ -159,13 +233,14 @@ fn end_unshown(turn: &mut Turn, end: Option<End>, failed: ShowFailed) -> End {
             Effect::End(end) => Some(end),
             _ => None,
         });
-    let (text, usage) = end
+    let (text, usage, choice) = end
         .or(stopped)
-        .map(|end| (end.text, end.usage))
+        .map(|end| (end.text, end.usage, end.choice))
         .unwrap_or_default();
     End {
         reason: EndReason::Failed(failed.to_string()),
         text,
         usage,
+        choice,
     }
 }

@@ -387,7 +387,7 @@ impl Updates {
         TrustRow {
             wire,
             head: self.trust().head(),
-            time: self.trust().floor(),
+            floor: self.trust().floor(),
         }
     }
 }

@@ -21,7 +21,7 @@ mod systems;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -53,7 +53,7 @@ async fn run(args: Args) -> Result<ExitCode> {
     // What was started ends with the future that holds it, also when the bench is told to stop.
     let report = tokio::select! {
         report = rows::run(&args) => report?,
-        stopped = told_to_stop() => return stopped.map(|()| ExitCode::FAILURE),
+        stopped = told_to_stop() => return stopped,
     };
     let mut stdout = std::io::stdout().lock();
     if args.json {
@@ -69,12 +69,12 @@ async fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
-async fn told_to_stop() -> Result<()> {
+async fn told_to_stop() -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for ctrl-c")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    let signal = tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    };
+    bail!("stopped by {signal}; nothing that it started is left, and there is no report")
 }

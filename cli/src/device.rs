@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
-use homing_certs::{NodeId, SigningKey};
+use homing_certs::{NodeId, SigningKey, UnixTime};
 use homing_protocol::control::{AgentInfo, ControlReply, ControlRequest};
 use homing_protocol::gateway::Reach;
 use homing_protocol::{Document, ErrorBody};
@@ -54,10 +54,8 @@ impl Device {
         let certificate = own_certificate(&state, &wire)
             .map_err(|error| damaged(&format!("its certificate: {error}")))?;
         // It is not earlier than when the signer said that it issued this.
-        let floor = state
-            .newest_signed_time()
-            .max(certificate.certificate().issued_at);
-        let trust = Arc::new(Trust::new(state, floor));
+        let floor = UnixTime(network.floor).max(certificate.certificate().issued_at);
+        let trust = Arc::new(Trust::new(state.without_times_after(floor), floor));
         let credentials = Arc::new(Credentials::new(certificate, trust, PROGRAM.to_owned()));
         let endpoint = bind_endpoint(key, bind, relay).await?;
         let coordinator = network.coordinator.clone();
@@ -177,9 +175,11 @@ impl Device {
         }
         // Together: a log of a new root epoch is worth nothing without its root document.
         let chain = root_chain(trust);
+        let floor = trust.floor().0;
         let kept = self.change(|network| {
             network.snapshot = snapshot;
             network.root_chain = chain;
+            network.floor = floor;
         });
         if let Err(error) = kept {
             warn!(%error, "the revocation log could not be kept");

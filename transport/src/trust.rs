@@ -13,6 +13,7 @@ use homing_certs::{
     TrustClock, TrustState, UnixTime, VerifiedCertificate,
 };
 use tokio::sync::watch;
+use tracing::error;
 
 use crate::clock::{since_boot, wall_clock};
 
@@ -123,21 +124,30 @@ impl Trust {
         self.state.load().is_revoked(node_id)
     }
 
-    /// Takes over a delta, snapshot or heartbeat, after all checks.
+    /// Takes over a delta, snapshot or heartbeat, after all checks. Of a delta or snapshot whose time is
+    /// not plausible the entries count and the time does not: a revocation is never lost to a clock.
     ///
     /// # Errors
     /// [`TrustError`]; nothing has changed.
     pub fn apply(&self, wire: &[u8]) -> Result<Applied, TrustError> {
         let mut clock = self.clock();
-        let mut state = TrustState::clone(&self.state.load());
+        let before = self.state.load_full();
+        let mut state = TrustState::clone(&before);
         let applied = state.apply(wire).map_err(TrustError::Log)?;
-        let monotonic = self.elapsed();
+        let (wall, elapsed) = (wall_clock(), self.elapsed());
+        let newest = state.newest_signed_time();
+        let head = state.head();
         if let Applied::Heartbeat { time } = applied {
             clock
-                .observe_heartbeat(time, wall_clock(), monotonic)
+                .observe_heartbeat(time, wall, elapsed)
                 .map_err(TrustError::Clock)?;
+        } else if head.root_epoch > before.head().root_epoch && newest < clock.floor(elapsed) {
+            // A clock that was ahead ends with the signer that believed it.
+            clock.reset_floor(newest, elapsed);
+        } else if let Err(error) = clock.observe_signed(newest, wall, elapsed) {
+            error!(%error, "the time of a log document is not believed; its entries count");
+            state = state.without_times_after(before.newest_signed_time());
         }
-        let head = state.head();
         self.state.store(Arc::new(state));
         drop(clock);
         self.head

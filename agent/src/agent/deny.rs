@@ -33,20 +33,30 @@ impl AgentHandle {
     /// # Errors
     /// [`DenyError`].
     pub async fn deny(&self, selector: &str) -> Result<NodeId, DenyError> {
-        let seen = self.state.store.devices(None, None, MAX_LISTED).await;
-        let seen = seen.map_err(DenyError::Store)?;
-        let node_id = denied::select(selector, &seen).map_err(DenyError::Select)?;
+        // A whole key needs no database: a disk that fails must not keep a device in.
+        let node_id = match selector.parse() {
+            Ok(node_id) => node_id,
+            Err(_) => self.select(selector).await?,
+        };
         self.state.denied.insert(node_id);
         self.registry.cut(&node_id);
         let denied = self.state.denied.clone();
-        let kept = tokio::task::spawn_blocking(move || denied.save()).await;
-        self.state.device_revoked(node_id).await;
-        tokio::time::sleep(FLUSH).await;
-        self.registry.refuse(&node_id, ReasonCode::Forbidden, None);
+        let save = tokio::task::spawn_blocking(move || denied.save());
+        let close = async {
+            tokio::time::sleep(FLUSH).await;
+            self.registry.refuse(&node_id, ReasonCode::Forbidden, None);
+        };
+        let (kept, (), ()) = tokio::join!(save, close, self.state.device_revoked(node_id));
         match kept {
             Ok(kept) => kept.map_err(DenyError::Keep)?,
             Err(_) => return Err(DenyError::Store(StoreError::Closed)),
         }
         Ok(node_id)
+    }
+
+    async fn select(&self, prefix: &str) -> Result<NodeId, DenyError> {
+        let seen = self.state.store.devices(None, None, MAX_LISTED).await;
+        let seen = seen.map_err(DenyError::Store)?;
+        denied::select(prefix, &seen).map_err(DenyError::Select)
     }
 }

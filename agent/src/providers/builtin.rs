@@ -9,9 +9,10 @@ use futures_util::stream::{self, BoxStream};
 use serde_json::{Value, json};
 
 use super::{ModelEvent, ModelRequest, Provider, ProviderError};
-use crate::turn::{Said, ToolCall, ToolOutcome};
+use crate::turn::{Said, Tokens, ToolCall, ToolOutcome};
 
-const MODEL: &str = "built-in";
+/// Its name, as a model and as a provider.
+pub const BUILTIN: &str = "built-in";
 
 const HELP: &str = "I am the built-in assistant. I can answer: status, cpu, memory, disk, load, \
 uptime, \"who am I\", devices, help.";
@@ -85,10 +86,6 @@ impl BuiltinAssistant {
 }
 
 impl Provider for BuiltinAssistant {
-    fn model(&self) -> &str {
-        MODEL
-    }
-
     fn ask(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
         let events = answer(&request);
         let pace = self.pace;
@@ -135,10 +132,11 @@ fn answer(request: &ModelRequest) -> Vec<ModelEvent> {
     }
     let written = events.len() as u64;
     let read = question.split_whitespace().count() as u64;
-    events.push(ModelEvent::Finished {
-        input_tokens: read,
-        output_tokens: written,
-    });
+    events.push(ModelEvent::Finished(Tokens {
+        input: read,
+        cached: 0,
+        output: written,
+    }));
     events
 }
 
@@ -352,6 +350,7 @@ mod tests {
         answer(&ModelRequest {
             said: vec![Said::User(text.into())],
             tools: vec![],
+            ..ModelRequest::default()
         })
     }
 
@@ -404,6 +403,7 @@ mod tests {
         let text = text_of(&answer(&ModelRequest {
             said,
             tools: vec![],
+            ..ModelRequest::default()
         }));
         assert_eq!(text, "Memory: 2.0 of 8.0 GB in use.");
     }
@@ -419,6 +419,7 @@ mod tests {
         let text = text_of(&answer(&ModelRequest {
             said,
             tools: vec![],
+            ..ModelRequest::default()
         }));
         assert_eq!(
             text,

@@ -44,7 +44,7 @@ pub enum SessionEvent {
     },
     /// What the turn is doing.
     Status {
-        /// A state, not a text for people: `running`, `tool:<name>`.
+        /// A state, not a text for people: `running`, `tool:<name>`, `compacting`, `fallback`.
         text: String,
     },
     /// A piece of the answer.
@@ -91,7 +91,7 @@ pub enum SessionEvent {
     TurnComplete {
         /// What it used.
         usage: Usage,
-        /// `done`, `interrupted`, `failed`, `revoked`, `removed`, `restarted` or `shutdown`.
+        /// `done`, `interrupted`, `failed`, `over_budget`, `revoked`, `removed`, `restarted` or `shutdown`.
         reason: String,
     },
     /// Everything before was forgotten.

@@ -97,7 +97,17 @@ async fn try_run(
     }])
     .await?;
     let said = context(inner, &turn).await?;
-    let end = turn_driver::drive(&inner.engine, speaker.clone(), said, &sink, &active.cancel).await;
+    let engine = &inner.engine;
+    let choices = engine.models.choose(turn.user, &turn.session).await?;
+    let end = turn_driver::drive(
+        engine,
+        &choices,
+        speaker.clone(),
+        said,
+        &sink,
+        &active.cancel,
+    )
+    .await;
     let reason = reason_of(&end, active);
     let entry = Entry::new(Kind::Turn)
         .by(speaker.node_id, &speaker.handle, &speaker.path)
@@ -105,7 +115,8 @@ async fn try_run(
         .detail("reason", reason)
         .detail("tool_calls", end.usage.tool_calls);
     inner.audit.note(entry);
-    let events = last_events(inner, &end, reason);
+    let model = choices.get(end.choice).map(|choice| choice.label.clone());
+    let events = last_events(&end, reason, model.unwrap_or_default());
     let answer = (!end.text.is_empty()).then_some(end.text);
     Ok(Finished {
         turn,
@@ -138,19 +149,22 @@ fn reason_of(end: &End, active: &Active) -> &'static str {
     match &end.reason {
         EndReason::Done => "done",
         EndReason::Failed(_) => "failed",
+        EndReason::OverBudget(_) => "over_budget",
         EndReason::Interrupted => active.why.get().copied().unwrap_or("interrupted"),
     }
 }
 
-fn last_events(inner: &Inner, end: &End, reason: &str) -> Vec<SessionEvent> {
+fn last_events(end: &End, reason: &str, model: String) -> Vec<SessionEvent> {
     let mut events = Vec::new();
     match &end.reason {
         EndReason::Done => events.push(SessionEvent::Response {
             text: end.text.clone(),
-            model: inner.engine.provider.model().to_owned(),
+            model,
             attachments: vec![],
         }),
-        EndReason::Failed(text) => events.push(SessionEvent::Error { text: text.clone() }),
+        EndReason::Failed(text) | EndReason::OverBudget(text) => {
+            events.push(SessionEvent::Error { text: text.clone() });
+        }
         EndReason::Interrupted => {}
     }
     events.push(SessionEvent::TurnComplete {
@@ -198,6 +212,9 @@ impl Sink for LogSink {
             for one in shown {
                 match one {
                     Shown::Text(text) => events.push(SessionEvent::Delta { text }),
+                    Shown::Status(text) => events.push(SessionEvent::Status {
+                        text: text.to_owned(),
+                    }),
                     Shown::Call(call) => {
                         events.push(SessionEvent::Status {
                             text: format!("tool:{}", call.name),

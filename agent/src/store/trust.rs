@@ -31,8 +31,8 @@ pub struct TrustRow {
     pub wire: Vec<u8>,
     /// The log's position after it.
     pub head: LogHead,
-    /// The time in it.
-    pub time: UnixTime,
+    /// The time that it is at least, after it was taken.
+    pub floor: UnixTime,
 }
 
 impl Store {
@@ -119,7 +119,7 @@ impl Store {
             for entry in &entries {
                 save_entry(transaction, entry, Some((row.head.root_epoch, seq)))?;
             }
-            raise_floor(transaction, row.time)
+            raise_floor(transaction, row.floor)
         })
         .await
     }
@@ -134,11 +134,15 @@ impl Store {
         entries: Vec<RevocationEntry>,
     ) -> Result<(), StoreError> {
         self.write_durably(move |transaction| {
+            if begins_epoch(transaction, row.head.root_epoch)? {
+                // Also downwards: the old signer's clock may have been ahead.
+                transaction.execute("DELETE FROM trust_floor", [])?;
+            }
             save_document(transaction, "snapshot", &row)?;
             for entry in &entries {
                 save_entry(transaction, entry, None)?;
             }
-            raise_floor(transaction, row.time)
+            raise_floor(transaction, row.floor)
         })
         .await
     }
@@ -151,7 +155,7 @@ impl Store {
     pub async fn save_heartbeat(&self, row: TrustRow) -> Result<(), StoreError> {
         self.write(move |transaction| {
             save_document(transaction, "heartbeat", &row)?;
-            raise_floor(transaction, row.time)
+            raise_floor(transaction, row.floor)
         })
         .await
     }
@@ -271,10 +275,21 @@ fn save_document(
             kind,
             row.head.root_epoch,
             to_i64(row.head.seq)?,
-            to_i64(row.time.0)?,
+            to_i64(row.floor.0)?,
             row.wire
         ])?;
     Ok(())
+}
+
+/// Whether nothing of this root epoch, or of a later one, is here yet.
+fn begins_epoch(transaction: &Transaction<'_>, epoch: u32) -> Result<bool, StoreError> {
+    let newest: Option<u32> = transaction.query_row(
+        "SELECT max(root_epoch) FROM
+           (SELECT root_epoch FROM trust_documents UNION ALL SELECT root_epoch FROM log_entries)",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(newest.is_some_and(|newest| newest < epoch))
 }
 
 fn raise_floor(transaction: &Transaction<'_>, time: UnixTime) -> Result<(), StoreError> {

@@ -33,8 +33,10 @@ impl DevicesTool {
 impl Tool for DevicesTool {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
-            name: "devices",
-            description: "Devices that have connected to this agent, and whether they are online or revoked.",
+            name: "devices".to_owned(),
+            description:
+                "Devices that have connected to this agent, and whether they are online or revoked."
+                    .to_owned(),
             parameters: json!({"type": "object", "properties": {}}),
         }
     }

@@ -28,8 +28,10 @@ impl SystemTool {
 impl Tool for SystemTool {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
-            name: "system",
-            description: "CPU, memory, disks, load and uptime of the machine that the agent runs on.",
+            name: "system".to_owned(),
+            description:
+                "CPU, memory, disks, load and uptime of the machine that the agent runs on."
+                    .to_owned(),
             parameters: json!({"type": "object", "properties": {}}),
         }
     }

@@ -17,8 +17,8 @@ pub struct WhoAmITool;
 impl Tool for WhoAmITool {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
-            name: "whoami",
-            description: "The user, device, role and scopes of whoever is asking.",
+            name: "whoami".to_owned(),
+            description: "The user, device, role and scopes of whoever is asking.".to_owned(),
             parameters: json!({"type": "object", "properties": {}}),
         }
     }

@@ -112,7 +112,7 @@ mod tests {
         TrustRow {
             wire: vec![seq as u8],
             head: head(seq),
-            time: UnixTime(seq),
+            floor: UnixTime(seq),
         }
     }
 

@@ -8,11 +8,12 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use homing_agent::audit::Audit;
 use homing_agent::feed::Feeds;
+use homing_agent::models::{Choice, Models};
 use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError, ToolSpec};
 use homing_agent::sessions::{Message, Sessions, Speaker, Tail};
 use homing_agent::store::Store;
 use homing_agent::tools::{Tool, ToolError, Tools};
-use homing_agent::turn::{EndReason, Said, ToolCall};
+use homing_agent::turn::{EndReason, Said, Tokens, ToolCall};
 use homing_agent::turn_driver::{Engine, ShowFailed, Shown, Sink, drive};
 use homing_certs::{NodeId, UserId};
 use serde_json::{Value, json};
@@ -25,10 +26,6 @@ use crate::rig::LIMIT;
 struct Script(Mutex<Vec<Vec<Result<ModelEvent, ProviderError>>>>);
 
 impl Provider for Script {
-    fn model(&self) -> &str {
-        "script"
-    }
-
     fn ask(&self, _: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
         let mut rounds = self.0.lock().unwrap();
         if rounds.is_empty() {
@@ -43,8 +40,8 @@ struct Slow(&'static str, Duration);
 impl Tool for Slow {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
-            name: self.0,
-            description: "",
+            name: self.0.to_owned(),
+            description: String::new(),
             parameters: json!({}),
         }
     }
@@ -86,14 +83,32 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
         Arc::new(Slow("quick", Duration::ZERO)),
         Arc::new(Slow("stuck", Duration::from_secs(3_600))),
     ];
-    let provider = Arc::new(Script(Mutex::new(rounds)));
     Bench {
         engine: Engine {
-            provider,
+            models: models(Arc::new(Script(Mutex::new(rounds)))),
             tools: Tools::new(tools, audit),
         },
         _dir: dir,
     }
+}
+
+fn models(provider: Arc<dyn Provider>) -> Models {
+    Models::fixed(vec![Choice {
+        provider,
+        model: "script".into(),
+        label: "script".into(),
+        context_tokens: 100_000,
+        max_output_tokens: 0,
+        price: None,
+    }])
+}
+
+/// Runs a turn with whatever the engine has.
+async fn turn(engine: &Engine, sink: &Seen, cancel: &CancellationToken) -> homing_agent::turn::End {
+    let speaker = speaker();
+    let choices = engine.models.choose(speaker.user_id, "s").await.unwrap();
+    let said = vec![Said::User("hello".into())];
+    drive(engine, &choices, speaker, said, sink, cancel).await
 }
 
 fn speaker() -> Arc<Speaker> {
@@ -120,15 +135,15 @@ fn text(text: &str) -> Result<ModelEvent, ProviderError> {
 }
 
 fn finished() -> Result<ModelEvent, ProviderError> {
-    Ok(ModelEvent::Finished {
-        input_tokens: 1,
-        output_tokens: 1,
-    })
+    Ok(ModelEvent::Finished(Tokens {
+        input: 1,
+        cached: 0,
+        output: 1,
+    }))
 }
 
 async fn run(bench: &Bench, sink: &Seen, cancel: &CancellationToken) -> homing_agent::turn::End {
-    let said = vec![Said::User("hello".into())];
-    tokio::time::timeout(LIMIT, drive(&bench.engine, speaker(), said, sink, cancel))
+    tokio::time::timeout(LIMIT, turn(&bench.engine, sink, cancel))
         .await
         .unwrap()
 }
@@ -197,10 +212,9 @@ async fn an_interrupt_reaches_a_silent_model_and_a_stuck_tool() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_model_and_a_stuck_tool_are_given_up_in_time() {
-    let said = || vec![Said::User("hello".into())];
     let cancel = CancellationToken::new();
     let silent = bench(vec![]);
-    let end = drive(&silent.engine, speaker(), said(), &Seen::default(), &cancel).await;
+    let end = turn(&silent.engine, &Seen::default(), &cancel).await;
     assert_eq!(
         end.reason,
         EndReason::Failed(ProviderError::Silent(60).to_string())
@@ -209,7 +223,7 @@ async fn a_silent_model_and_a_stuck_tool_are_given_up_in_time() {
         vec![call("stuck"), finished()],
         vec![text("without it"), finished()],
     ]);
-    let end = drive(&stuck.engine, speaker(), said(), &Seen::default(), &cancel).await;
+    let end = turn(&stuck.engine, &Seen::default(), &cancel).await;
     assert_eq!(
         (end.reason, end.text.as_str()),
         (EndReason::Done, "without it")
@@ -233,10 +247,6 @@ async fn an_answer_that_cannot_be_stored_ends_the_turn() {
 struct Fragile(std::sync::atomic::AtomicBool);
 
 impl Provider for Fragile {
-    fn model(&self) -> &str {
-        "fragile"
-    }
-
     fn ask(&self, _: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
         assert!(
             self.0.swap(true, std::sync::atomic::Ordering::Relaxed),
@@ -253,7 +263,7 @@ async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
     let audit = Audit::open(dir.path()).unwrap();
     let tools = Tools::new(vec![], audit.clone());
     let engine = Engine {
-        provider: Arc::new(Fragile::default()),
+        models: models(Arc::new(Fragile::default())),
         tools,
     };
     let (sessions, actor) = Sessions::new(store, Feeds::default(), audit, engine);

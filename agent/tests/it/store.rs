@@ -12,7 +12,7 @@ fn row(wire: &[u8], epoch: u32, seq: u64, time: u64) -> TrustRow {
     TrustRow {
         wire: wire.to_vec(),
         head,
-        time: UnixTime(time),
+        floor: UnixTime(time),
     }
 }
 
@@ -75,6 +75,24 @@ async fn the_trust_replica_is_there_after_reopening_in_the_order_in_which_it_app
     );
     assert_eq!(proof(3).await, None, "only the snapshot speaks of it");
     assert_eq!(proof(9).await, None);
+}
+
+#[tokio::test]
+async fn only_the_first_snapshot_of_a_new_root_epoch_sets_the_floor_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("agent.db")).unwrap();
+    let floor = async || store.load_trust().await.unwrap().floor;
+    let snapshot = async |wire: &[u8], epoch, seq, time| {
+        let row = row(wire, epoch, seq, time);
+        store.save_snapshot(row, vec![]).await.unwrap();
+    };
+    snapshot(b"s1", 1, 1, 9_000).await;
+    snapshot(b"s2", 1, 2, 100).await;
+    assert_eq!(floor().await, UnixTime(9_000));
+    snapshot(b"e2", 2, 0, 200).await;
+    assert_eq!(floor().await, UnixTime(200));
+    snapshot(b"e2 again", 2, 1, 150).await;
+    assert_eq!(floor().await, UnixTime(200));
 }
 
 #[tokio::test]

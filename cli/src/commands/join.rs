@@ -136,6 +136,7 @@ fn store(
         device: enrollment.device.clone(),
         root_chain: enrollment.root_chain.clone(),
         snapshot: enrollment.snapshot.clone(),
+        floor: enrolled.trust.newest_signed_time().0,
         coordinator: enrollment.coordinator.clone(),
         agents: enrollment.agents.clone(),
         pins: Default::default(),

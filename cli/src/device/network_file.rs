@@ -24,6 +24,9 @@ pub(crate) struct NetworkFile {
     pub(crate) root_chain: Vec<Document>,
     /// Snapshot of the revocation log at enrolment.
     pub(crate) snapshot: Document,
+    /// The newest signed time that was believed.
+    #[serde(default)]
+    pub(crate) floor: u64,
     /// Where the coordinator is.
     pub(crate) coordinator: Reach,
     /// Agents by the coordinator's directory.
@@ -172,6 +175,7 @@ mod tests {
             device: "laptop".to_owned(),
             root_chain: Vec::new(),
             snapshot: Document::default(),
+            floor: 0,
             coordinator: agent("coordinator", 9).reach,
             agents,
             pins: BTreeMap::new(),

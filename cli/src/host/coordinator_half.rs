@@ -129,6 +129,7 @@ impl CoordinatorHalf {
             device,
             root_chain: self.root_chain(),
             snapshot,
+            floor: known.as_ref().map_or(0, |known| known.floor),
             coordinator: self.endpoint.reach(),
             agents,
             pins: known

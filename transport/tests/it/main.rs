@@ -12,3 +12,4 @@ mod kit;
 mod pool;
 mod relay;
 mod streams;
+mod trust;
