@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use homing_certs::{NetworkId, NodeId};
 
+use crate::budgets::Caps;
 use crate::limits::Rates;
 
 /// Identity, place and limits of one agent.
@@ -23,6 +24,8 @@ pub struct AgentSettings {
     pub rates: Rates,
     /// Sizes of what devices store.
     pub sizes: Sizes,
+    /// What models may cost; nothing is capped by default.
+    pub caps: Caps,
     /// When a WebSocket peer counts as dead.
     pub liveness: Liveness,
     /// Pause between two words of the built-in assistant; 5 ms by default, which is a fast reader's
@@ -41,6 +44,7 @@ impl AgentSettings {
             network_id,
             rates: Rates::default(),
             sizes: Sizes::default(),
+            caps: Caps::default(),
             liveness: Liveness::default(),
             pace: Duration::from_millis(5),
         }

@@ -17,6 +17,7 @@ mod page;
 mod routes;
 mod sessions;
 mod upload;
+mod usage;
 mod whoami;
 mod ws;
 
@@ -163,6 +164,8 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/api/echo", post(diagnostics::echo))
         .route("/api/blob", get(diagnostics::blob))
         .route("/api/logs", get(logs::get))
+        .route("/api/usage", get(usage::summary))
+        .route("/api/usage/daily", get(usage::daily))
         .route("/ws", get(ws::get))
         .merge(more)
         .fallback(error::no_such_route)

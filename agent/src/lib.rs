@@ -9,6 +9,8 @@
 
 mod agent;
 pub mod audit;
+pub mod budgets;
+pub mod calendar;
 pub mod clock;
 pub mod config;
 pub mod confirmed_time;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{Audit, AuditOpenError, Entry, Kind};
+use crate::budgets::Budgets;
 use crate::config::AgentSettings;
 use crate::connections::Connections;
 use crate::denied::{Denied, DeniedError};
@@ -70,6 +71,8 @@ pub struct AgentState {
     pub denied: Denied,
     /// What concerns each user.
     pub feeds: Feeds,
+    /// What models may cost.
+    pub budgets: Budgets,
     /// Conversations.
     pub sessions: Sessions,
     /// Stored files.
@@ -105,6 +108,11 @@ impl AgentState {
             ],
             audit.clone(),
         );
+        let budgets = Budgets::new(store.clone(), settings.caps);
+        let left_over = budgets.settle_left_over().await.map_err(OpenError::Store)?;
+        if left_over > 0 {
+            tracing::info!(left_over, "calls of models that were cut off count as spent in full");
+        }
         let engine = Engine {
             models: Models::builtin(BuiltinAssistant::new(settings.pace)),
             tools,
@@ -122,6 +130,7 @@ impl AgentState {
             connections,
             denied,
             feeds,
+            budgets,
             sessions,
             files,
             system,

@@ -12,6 +12,7 @@ mod messages;
 mod migrate;
 mod sessions;
 mod trust;
+mod usage;
 mod writer;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
 pub use messages::{Accepted, NewMessage, PendingTurn, TurnState};
 pub use sessions::SessionRow;
 pub use trust::{StoredTrust, TrustRow};
+pub use usage::{Charge, Payer, Spent, UsageRow};
 
 use writer::Writer;
 

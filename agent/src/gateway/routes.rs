@@ -70,6 +70,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/api/echo", Scope("status.read"), Read),
     route("GET", "/api/blob", Scope("status.read"), Read),
     route("GET", "/api/logs", Scope("audit.read"), Read),
+    route("GET", "/api/usage", Scope("chat"), Read),
+    route("GET", "/api/usage/daily", Scope("chat"), Read),
     route("GET", "/ws", Scope("chat"), Read),
 ];
 
