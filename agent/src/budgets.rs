@@ -170,11 +170,7 @@ impl Budgets {
     ///
     /// # Errors
     /// When the database fails; what was set aside goes on counting.
-    pub async fn settle(
-        &self,
-        reservation: Reservation,
-        tokens: Tokens,
-    ) -> Result<(), StoreError> {
+    pub async fn settle(&self, reservation: Reservation, tokens: Tokens) -> Result<(), StoreError> {
         let cost = reservation.price.map(|price| price.cost(tokens));
         self.store.settle(reservation.id, tokens, cost).await
     }
@@ -209,7 +205,12 @@ pub fn check(caps: &Caps, spent: &Spent, charge: &Charge) -> Result<(), BudgetEr
         (Cap::UserDay, caps.user_day, spent.user_day, money),
         (Cap::Day, caps.day, spent.day, money),
         (Cap::Month, caps.month, spent.month, money),
-        (Cap::TokensDay, caps.tokens_day, spent.tokens_day, charge.tokens),
+        (
+            Cap::TokensDay,
+            caps.tokens_day,
+            spent.tokens_day,
+            charge.tokens,
+        ),
     ];
     for (cap, limit, spent, wanted) in all {
         let Some(limit) = limit else { continue };
@@ -287,7 +288,12 @@ mod tests {
         let refused = check(&caps, &spent, &charge(41, 9)).unwrap_err();
         assert!(matches!(
             refused,
-            BudgetError::Exceeded { cap: Cap::Day, limit: 100, spent: 60, wanted: 41 }
+            BudgetError::Exceeded {
+                cap: Cap::Day,
+                limit: 100,
+                spent: 60,
+                wanted: 41
+            }
         ));
     }
 

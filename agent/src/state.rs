@@ -111,7 +111,10 @@ impl AgentState {
         let budgets = Budgets::new(store.clone(), settings.caps);
         let left_over = budgets.settle_left_over().await.map_err(OpenError::Store)?;
         if left_over > 0 {
-            tracing::info!(left_over, "calls of models that were cut off count as spent in full");
+            tracing::info!(
+                left_over,
+                "calls of models that were cut off count as spent in full"
+            );
         }
         let engine = Engine {
             models: Models::builtin(BuiltinAssistant::new(settings.pace)),

@@ -1,11 +1,14 @@
 //! `homing.toml`: read whole, checked whole, before anything binds. Written at first run with a
 //! comment on every key.
 
+pub(crate) mod ports;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use homing_transport::Relay;
 use serde::Deserialize;
+use tracing::warn;
 
 use crate::failure::Failure;
 use crate::files;
@@ -47,10 +50,11 @@ pub(crate) struct AgentSection {
 pub(crate) struct QuicSection {
     /// Address of all QUIC sockets. Default 0.0.0.0, which is IPv6 as well.
     pub(crate) address: IpAddr,
-    /// UDP ports; 0 picks one at every start. Chosen and written at first run.
-    pub(crate) agent_port: u16,
-    pub(crate) coordinator_port: u16,
-    pub(crate) device_port: u16,
+    /// UDP ports; 0 picks one at every start. Those that are not named are chosen and written at the
+    /// first start that needs them.
+    pub(crate) agent_port: Option<u16>,
+    pub(crate) coordinator_port: Option<u16>,
+    pub(crate) device_port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -85,6 +89,8 @@ pub(crate) struct LimitsSection {
     pub(crate) chat_per_minute: u32,
     /// New TCP connections per second at the loopback proxy. Default 4,000.
     pub(crate) proxy_connections_per_second: u32,
+    /// Devices that may join per second, over all. Default 10.
+    pub(crate) enrolments_per_second: u32,
     /// QUIC handshakes that one address may start at once. Default 60.
     pub(crate) handshake_burst: u32,
     /// QUIC handshakes per second that one address earns back. Default 2.
@@ -107,9 +113,9 @@ impl Default for QuicSection {
     fn default() -> Self {
         Self {
             address: Ipv4Addr::UNSPECIFIED.into(),
-            agent_port: 0,
-            coordinator_port: 0,
-            device_port: 0,
+            agent_port: None,
+            coordinator_port: None,
+            device_port: None,
         }
     }
 }
@@ -132,6 +138,7 @@ impl Default for LimitsSection {
             runs_per_minute: 10,
             chat_per_minute: 60,
             proxy_connections_per_second: 4_000,
+            enrolments_per_second: 10,
             handshake_burst: 60,
             handshakes_per_second: 2.0,
         }
@@ -159,6 +166,24 @@ impl Config {
             .parse()
             .map_err(|error| wrong(error.to_string()))?;
         Ok(Some(config))
+    }
+
+    /// Writes the file of a first run, or adds to the user's own the ports that it does not name. A
+    /// file that cannot be written costs only the ports, at the next start.
+    pub(crate) fn keep(&self, path: &Path, first_run: bool) -> anyhow::Result<()> {
+        if first_run {
+            return files::write(path, self.to_text().as_bytes());
+        }
+        let stored = Self::load(path)?.unwrap_or_default();
+        if stored.quic != self.quic
+            && let Err(error) = ports::add(path, &self.quic)
+        {
+            warn!(
+                error = format!("{error:#}"),
+                "the UDP ports could not be kept in homing.toml; the next start chooses others"
+            );
+        }
+        Ok(())
     }
 
     /// The file of a first run.
@@ -193,11 +218,11 @@ relay = {relay}
 [quic]
 # Address of the QUIC sockets (UDP). 0.0.0.0 means all, IPv6 included.
 address = "{address}"
-# UDP ports, chosen at first run and kept, so that tickets and remembered addresses stay good.
-# 0 picks a free one at every start.
-agent_port = {agent}
-coordinator_port = {coordinator}
-device_port = {device}
+# UDP ports, chosen when they are first needed and kept, so that tickets and remembered addresses
+# stay good. 0 picks a free one at every start.
+{agent}
+{coordinator}
+{device}
 
 [proxy]
 # TCP port of the loopback proxy on 127.0.0.1. 0 picks a free one at every start.
@@ -217,14 +242,16 @@ runs_per_minute = {runs}
 chat_per_minute = {chat}
 # New TCP connections a second at the loopback proxy.
 proxy_connections_per_second = {connections}
+# Devices that may join a second, over all.
+enrolments_per_second = {enrolments}
 # QUIC handshakes of one address before it is admitted: at once, and a second.
 handshake_burst = {burst}
 handshakes_per_second = {rate:?}
 "#,
             address = quic.address,
-            agent = quic.agent_port,
-            coordinator = quic.coordinator_port,
-            device = quic.device_port,
+            agent = port_line("agent_port", quic.agent_port),
+            coordinator = port_line("coordinator_port", quic.coordinator_port),
+            device = port_line("device_port", quic.device_port),
             port = proxy.port,
             ipv6 = proxy.ipv6,
             reads = limits.reads_per_second,
@@ -232,14 +259,15 @@ handshakes_per_second = {rate:?}
             runs = limits.runs_per_minute,
             chat = limits.chat_per_minute,
             connections = limits.proxy_connections_per_second,
+            enrolments = limits.enrolments_per_second,
             burst = limits.handshake_burst,
             rate = limits.handshakes_per_second,
         )
     }
 
     /// The socket address of a QUIC endpoint with this port.
-    pub(crate) fn quic_address(&self, port: u16) -> SocketAddr {
-        SocketAddr::new(self.quic.address, port)
+    pub(crate) fn quic_address(&self, port: Option<u16>) -> SocketAddr {
+        SocketAddr::new(self.quic.address, port.unwrap_or(0))
     }
 }
 
@@ -277,6 +305,10 @@ impl RelaySetting {
     }
 }
 
+fn port_line(key: &str, port: Option<u16>) -> String {
+    port.map_or_else(|| format!("# {key} = 0"), |port| format!("{key} = {port}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,7 +316,7 @@ mod tests {
     #[test]
     fn the_file_of_a_first_run_reads_back_as_the_settings_it_was_made_of() {
         let mut config = Config::default();
-        config.quic.agent_port = 40_001;
+        config.quic.agent_port = Some(40_001);
         config.agent.name = Some("ho\"me".to_owned());
         config.relay = RelaySetting::Urls(vec!["https://relay.example.org".to_owned()]);
         let back: Config = toml::from_str(&config.to_text()).unwrap();

@@ -70,11 +70,13 @@ impl Host {
         })
     }
 
-    /// Fills in the ports that were chosen, for the settings file of a first run.
+    /// Fills in the ports that were chosen because the settings name none.
     pub(crate) fn note_ports(&self, config: &mut Config) {
-        config.quic.agent_port = port(self.agent.endpoint());
-        config.quic.coordinator_port = port(&self.coordinator.endpoint);
-        config.quic.device_port = port(self.device.endpoint());
+        let quic = &mut config.quic;
+        quic.agent_port.get_or_insert(port(self.agent.endpoint()));
+        quic.coordinator_port
+            .get_or_insert(port(&self.coordinator.endpoint));
+        quic.device_port.get_or_insert(port(self.device.endpoint()));
     }
 
     pub(crate) fn status(&self) -> HostStatus {

@@ -56,6 +56,8 @@ pub struct CoordinatorConfig {
     pub authority: Authority,
     /// What may be started before a row was looked up. Default: the transport's.
     pub limits: ServerLimits,
+    /// Tickets that may be redeemed per second, over all peers; twice as many at once. Default 10.
+    pub enrolments_per_second: u32,
     /// The clocks. Default: the system's.
     pub clock: Clock,
 }
@@ -68,6 +70,7 @@ impl CoordinatorConfig {
             endpoint,
             authority,
             limits: ServerLimits::default(),
+            enrolments_per_second: enroll::PER_SECOND,
             clock: Arc::new(Moment::system),
         }
     }
@@ -106,6 +109,7 @@ pub enum StartError {
 pub struct Coordinator {
     endpoint: Endpoint,
     limits: ServerLimits,
+    enrolments_per_second: u32,
     shared: Arc<Shared>,
     writer: Writer,
 }
@@ -168,6 +172,7 @@ impl Coordinator {
         Ok(Self {
             endpoint: config.endpoint,
             limits: config.limits,
+            enrolments_per_second: config.enrolments_per_second,
             shared: Arc::new(shared),
             writer,
         })
@@ -183,7 +188,7 @@ impl Coordinator {
     /// The endpoint stays open; it belongs to the caller.
     pub async fn run(self, shutdown: CancellationToken) -> Ended {
         let protocols: Vec<Arc<dyn Protocol>> = vec![
-            Arc::new(Enroll::new(self.shared.clone())),
+            Arc::new(Enroll::new(self.shared.clone(), self.enrolments_per_second)),
             Arc::new(Control::new(self.shared.clone())),
             Arc::new(Revocations::new(self.shared.clone())),
         ];

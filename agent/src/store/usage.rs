@@ -179,7 +179,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn spent(&self, charge: Charge) -> Result<Spent, StoreError> {
-        self.read(move |connection| spent(connection, &charge)).await
+        self.read(move |connection| spent(connection, &charge))
+            .await
     }
 
     /// Sums by model, or by day and model, from one day to another, both included; of one user, or of
@@ -194,18 +195,16 @@ impl Store {
         by_day: bool,
     ) -> Result<Vec<UsageRow>, StoreError> {
         let user = user.map(|user| user.as_bytes().to_vec());
-        self.rows(
-            move |connection| {
-                let group = if by_day { "day, model" } else { "model" };
-                let mut statement = connection.prepare_cached(&format!(
-                    "SELECT min(day), model, {SUMS} FROM usage
+        self.rows(move |connection| {
+            let group = if by_day { "day, model" } else { "model" };
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT min(day), model, {SUMS} FROM usage
                      WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR user_id = ?3)
                      GROUP BY {group} ORDER BY min(day), sum(cost_micro_usd) DESC, model"
-                ))?;
-                let rows = statement.query_map(params![from.0, to.0, user], usage_row)?;
-                Ok(rows.collect::<Result<_, _>>()?)
-            },
-        )
+            ))?;
+            let rows = statement.query_map(params![from.0, to.0, user], usage_row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
         .await
     }
 

@@ -24,6 +24,7 @@ writes_per_second = 1000000
 runs_per_minute = 1000000
 chat_per_minute = 1000000
 proxy_connections_per_second = 100000
+enrolments_per_second = 100000
 handshake_burst = 100000
 handshakes_per_second = 100000.0
 "#;

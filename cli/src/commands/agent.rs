@@ -18,7 +18,7 @@ use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::host::{self, AgentFile, HostStatus, agent_half};
 use crate::output::Output;
-use crate::{files, runtime};
+use crate::runtime;
 
 pub(super) async fn run(dir: &DataDir, args: AgentRunArgs, output: Output) -> anyhow::Result<()> {
     let _held = dir.hold("agent run")?;
@@ -30,17 +30,18 @@ pub(super) async fn run(dir: &DataDir, args: AgentRunArgs, output: Output) -> an
         running.quic.address = bind.ip();
         // Port 0 leaves the port that was chosen at first run: the directory names it.
         if bind.port() != 0 {
-            running.quic.agent_port = bind.port();
+            running.quic.agent_port = Some(bind.port());
         }
     }
     enrol(dir, &mut running, &args, output).await?;
     choose_relay(&mut running, args.part.relay.as_deref(), false, output)?;
+    let agent = agent_half::bind(dir, &running).await?;
     if first_run {
         config.relay = running.relay.clone();
-        config.quic.agent_port = running.quic.agent_port;
-        files::write(&dir.config(), config.to_text().as_bytes())?;
     }
-    let agent = agent_half::bind(dir, &running).await?;
+    let port = host::port(agent.endpoint());
+    config.quic.agent_port.get_or_insert(port);
+    config.keep(&dir.config(), first_run)?;
     host::wait_for_relay(&running, agent.endpoint()).await?;
     let status = HostStatus {
         network_id: agent.handle().trust().network_id().to_string(),

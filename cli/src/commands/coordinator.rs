@@ -17,7 +17,7 @@ use crate::data_dir::DataDir;
 use crate::host::coordinator_half::CoordinatorHalf;
 use crate::host::{self, HostStatus};
 use crate::output::Output;
-use crate::{files, runtime};
+use crate::runtime;
 
 /// The coordinator alone. Whoever runs it is the owner, through the control socket; this machine is
 /// no device, so there is one key less to lose on a public host.
@@ -32,14 +32,13 @@ pub(super) async fn run(dir: &DataDir, args: PartArgs, output: Output) -> anyhow
         running.quic.address = bind.ip();
         // Port 0 leaves the port that was chosen at first run: tickets name it.
         if bind.port() != 0 {
-            running.quic.coordinator_port = bind.port();
+            running.quic.coordinator_port = Some(bind.port());
         }
     }
     let half = CoordinatorHalf::open(dir, &running).await?;
-    if first_run {
-        config.quic.coordinator_port = host::port(&half.endpoint);
-        files::write(&dir.config(), config.to_text().as_bytes())?;
-    }
+    let port = host::port(&half.endpoint);
+    config.quic.coordinator_port.get_or_insert(port);
+    config.keep(&dir.config(), first_run)?;
     host::wait_for_relay(&running, &half.endpoint).await?;
     let network_id = half.authority.network_id().to_string();
     let node_id = half.endpoint.id().to_string();

@@ -2,11 +2,13 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use homing_certs::{SigningKey, Ticket};
 use homing_protocol::ErrorBody;
 use homing_transport::Endpoint;
+use homing_transport::backoff::Backoff;
 use homing_transport::enrolling::{EnrollError, Enrolled, Enrolling, Introduction, Outcome};
 use serde_json::json;
 
@@ -16,6 +18,7 @@ use crate::data_dir::DataDir;
 use crate::device::{NetworkFile, bind_endpoint};
 use crate::failure::Failure;
 use crate::files;
+use crate::host;
 use crate::output::{Output, rfc3339};
 
 /// A ticket is shorter than this, in bytes; a larger file is not one.
@@ -40,11 +43,8 @@ pub(super) async fn run(dir: &DataDir, args: JoinArgs, output: Output) -> anyhow
     let key = enrolment_key(dir)?;
     let bind = config.quic_address(config.quic.device_port);
     let endpoint = bind_endpoint(key, bind, config.relay.parse()?).await?;
-    if config.quic.device_port == 0
-        && let Some(socket) = endpoint.bound_sockets().first()
-    {
-        config.quic.device_port = socket.port();
-    }
+    let port = host::port(&endpoint);
+    config.quic.device_port.get_or_insert(port);
     let introduction = Introduction {
         name: args.name.or_else(host_name),
         platform: Some(std::env::consts::OS.to_owned()),
@@ -64,6 +64,11 @@ pub(super) async fn run(dir: &DataDir, args: JoinArgs, output: Output) -> anyhow
     endpoint.close().await;
     result
 }
+
+/// For how long a coordinator that has too much to do is asked again, and after which waits.
+const BUSY_LIMIT: Duration = Duration::from_secs(30);
+const BUSY_FIRST: Duration = Duration::from_millis(200);
+const BUSY_LONGEST: Duration = Duration::from_secs(3);
 
 const NEW_TICKET: &str = "copy it whole, or ask for a new one: homing invite";
 
@@ -104,16 +109,31 @@ pub(crate) async fn redeem(
     introduction: Introduction,
     output: Output,
 ) -> Result<Box<Enrolled>, Failure> {
-    let mut enrolling = Enrolling::start(endpoint, ticket, introduction)
-        .await
-        .map_err(|error| failure(&error))?;
+    let give_up = Instant::now() + BUSY_LIMIT;
+    let mut backoff = Backoff::new(BUSY_FIRST, BUSY_LONGEST);
+    loop {
+        match redeem_once(endpoint, &ticket, &introduction, output).await {
+            Err(EnrollError::Refused(error))
+                if error.code == "busy" && Instant::now() < give_up =>
+            {
+                output.progress("many devices join at this moment; trying again");
+                tokio::time::sleep(backoff.next(endpoint.id().as_bytes()[0])).await;
+            }
+            outcome => return outcome.map_err(|error| failure(&error)),
+        }
+    }
+}
+
+async fn redeem_once(
+    endpoint: &Endpoint,
+    ticket: &Ticket,
+    introduction: &Introduction,
+    output: Output,
+) -> Result<Box<Enrolled>, EnrollError> {
+    let mut enrolling = Enrolling::start(endpoint, ticket.clone(), introduction.clone()).await?;
     let mut pending = false;
     loop {
-        match enrolling
-            .answer(endpoint, pending)
-            .await
-            .map_err(|error| failure(&error))?
-        {
+        match enrolling.answer(endpoint, pending).await? {
             Outcome::Enrolled(enrolled) => return Ok(enrolled),
             Outcome::Pending { check_code } => {
                 pending = true;

@@ -17,7 +17,7 @@ use crate::device_side::DeviceSide;
 use crate::failure::Failure;
 use crate::host::{self, Host};
 use crate::output::Output;
-use crate::{files, runtime};
+use crate::runtime;
 
 pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::Result<()> {
     let _held = dir.hold("up")?;
@@ -33,15 +33,13 @@ pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::
         running.quic.address = bind.ip();
         // Port 0 leaves the port that was chosen at first run: devices remember it.
         if bind.port() != 0 {
-            running.quic.agent_port = bind.port();
+            running.quic.agent_port = Some(bind.port());
         }
     }
 
     let host = Host::bind(dir, &mut running).await?;
-    if first_run {
-        host.note_ports(&mut config);
-        files::write(&dir.config(), config.to_text().as_bytes())?;
-    }
+    host.note_ports(&mut config);
+    config.keep(&dir.config(), first_run)?;
     let side =
         DeviceSide::bind(dir, &running, host.device.clone(), host.agent_info.clone()).await?;
     let socket = ControlSocket::bind(dir)?;

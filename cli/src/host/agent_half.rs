@@ -28,6 +28,7 @@ pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent
     let key = files::read_key(&folder.join("key"))?.ok_or_else(not_enrolled)?;
     let certificate = files::read(&folder.join("cert"))?.ok_or_else(not_enrolled)?;
     let chain = file.chain()?;
+    let bind = config.quic_address(config.quic.agent_port);
     let bound = Agent::bind(AgentConfig {
         settings: settings(dir, config, &file, node_id(&key), chain.network_id()),
         key,
@@ -35,7 +36,7 @@ pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent
         keep: keep(folder.join("cert")),
         root_chain: chain.wires().to_vec(),
         coordinator: file.coordinator,
-        bind: config.quic_address(config.quic.agent_port),
+        bind,
         relay: config.relay.parse()?,
         limits: server_limits(config),
         program: PROGRAM.to_owned(),
@@ -43,7 +44,7 @@ pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent
     .await;
     match bound {
         Ok(agent) => Ok(agent),
-        Err(AgentError::Bind(BindError::Address { addr, .. })) if config.quic.agent_port != 0 => {
+        Err(AgentError::Bind(BindError::Address { addr, .. })) if bind.port() != 0 => {
             Err(port_taken(addr, "agent_port").into())
         }
         Err(error) => Err(error).context("the agent could not be started"),
@@ -70,7 +71,7 @@ pub(crate) async fn enrol(
         PORT_SETTING,
     )
     .await?;
-    config.quic.agent_port = endpoint.bound_sockets().first().map_or(0, SocketAddr::port);
+    config.quic.agent_port = endpoint.bound_sockets().first().map(SocketAddr::port);
     let enrolled = introduce(config, &endpoint, ticket, name, output).await;
     // The agent binds the same address for itself.
     endpoint.close().await;

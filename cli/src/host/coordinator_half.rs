@@ -145,6 +145,7 @@ impl CoordinatorHalf {
     pub(crate) fn bind(self, config: &Config) -> anyhow::Result<BoundCoordinator> {
         let mut settings = CoordinatorConfig::new(self.endpoint.clone(), self.authority);
         settings.limits = server_limits(config);
+        settings.enrolments_per_second = config.limits.enrolments_per_second;
         let coordinator =
             Coordinator::bind(settings).context("the coordinator could not be started")?;
         Ok(BoundCoordinator {

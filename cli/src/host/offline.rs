@@ -45,7 +45,7 @@ pub(crate) async fn request(
     // needs a port, and a revocation must not fail for want of one.
     let port = match request {
         ControlRequest::Invite(_) => config.quic.coordinator_port,
-        _ => 0,
+        _ => None,
     };
     let endpoint = bind_served(
         EndpointConfig {

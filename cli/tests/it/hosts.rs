@@ -30,6 +30,22 @@ fn a_taken_proxy_port_is_named_with_the_next_step() {
 }
 
 #[test]
+fn settings_that_name_no_ports_get_some_that_stay_so_devices_find_the_host_after_a_restart() {
+    let host = Dir::new();
+    let mine = "# mine\n[quic]\naddress = \"127.0.0.1\"\n";
+    host.configure(mine);
+    let up = ["up", "--port", "0"];
+    let running = host.start(up);
+    let phone = host.invite_and_join("phone");
+    running.stop();
+    let kept = std::fs::read_to_string(host.path().join("homing.toml")).unwrap();
+    assert!(kept.starts_with(mine), "{kept}");
+    let running = host.start(up);
+    phone.run(["dial"]).ok();
+    running.stop();
+}
+
+#[test]
 fn a_taken_quic_port_is_named_with_its_setting() {
     let host = Dir::new();
     let holder = UdpSocket::bind("127.0.0.1:0").unwrap();

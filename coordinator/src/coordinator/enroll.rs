@@ -26,10 +26,7 @@ const MAX_OPEN: usize = 64;
 /// Devices that wait on their stream for somebody's approval; others ask again by themselves.
 const MAX_WAITING: usize = 256;
 /// Redemptions over all peers: far above any honest use, far below what a guesser would need.
-const REDEMPTIONS: Rate = Rate {
-    burst: 20,
-    per_second: 10.0,
-};
+pub(crate) const PER_SECOND: u32 = 10;
 
 /// The protocol.
 #[derive(Debug)]
@@ -41,12 +38,16 @@ pub(crate) struct Enroll {
 }
 
 impl Enroll {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, per_second: u32) -> Self {
+        let rate = Rate {
+            burst: per_second.saturating_mul(2),
+            per_second: f64::from(per_second),
+        };
         Self {
             shared,
             open: Semaphore::new(MAX_OPEN),
             waiting: Semaphore::new(MAX_WAITING),
-            redemptions: Mutex::new(Bucket::new(REDEMPTIONS)),
+            redemptions: Mutex::new(Bucket::new(rate)),
         }
     }
 
@@ -90,7 +91,7 @@ impl Enroll {
             refused(ErrorBody::new(
                 "busy",
                 "too many devices join at once",
-                "try again in a minute",
+                "try again in a few seconds",
             ))
         };
         let waits = matches!(reply, EnrollReply::Pending { .. });
