@@ -67,6 +67,12 @@ pub(crate) enum Command {
     Status,
     /// Say what is wrong and what to do about it
     Doctor,
+    /// Show what calls of models used and cost
+    Usage {
+        /// Day by day, this many days back
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+    },
     /// The recovery kit: the root key, kept offline
     #[command(subcommand)]
     Kit(KitCommand),

@@ -25,6 +25,7 @@ mod revoke;
 mod serving;
 mod status;
 mod up;
+mod usage;
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
@@ -57,6 +58,7 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Deny { device } => approve::deny(&dir, device, output).await,
         Command::Status => status::run(&dir, output).await,
         Command::Doctor => doctor::run(&dir, output).await,
+        Command::Usage { days } => usage::run(&dir, days, output).await,
         Command::Kit(KitCommand::Export { file }) => kit::export(&dir, &file, output),
         Command::Kit(KitCommand::Verify { file }) => kit::verify(&dir, &file, output),
         Command::Backup(backup) => backup::run(&dir, &backup, output).await,

@@ -6,6 +6,7 @@ pub(crate) mod ports;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use homing_agent::budgets::Caps;
 use homing_transport::Relay;
 use serde::Deserialize;
 use tracing::warn;
@@ -15,6 +16,9 @@ use crate::files;
 
 /// Default port of the loopback proxy.
 const PROXY_PORT: u16 = 7070;
+
+/// Largest budget, in US dollars; more is a slip of the pen.
+const MAX_BUDGET: f64 = 1_000_000.0;
 
 /// All settings of a data directory.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -26,6 +30,25 @@ pub(crate) struct Config {
     pub(crate) quic: QuicSection,
     pub(crate) proxy: ProxySection,
     pub(crate) limits: LimitsSection,
+    pub(crate) budgets: BudgetsSection,
+}
+
+/// What models may cost, in US dollars, and how many tokens they may use. No cap by default.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BudgetsSection {
+    /// Of one session in all.
+    pub(crate) session: Option<f64>,
+    /// Of one device in a day.
+    pub(crate) device_day: Option<f64>,
+    /// Of one user in a day.
+    pub(crate) user_day: Option<f64>,
+    /// Of the agent in a day.
+    pub(crate) day: Option<f64>,
+    /// Of the agent in a month of the calendar, in UTC.
+    pub(crate) month: Option<f64>,
+    /// Tokens of the agent in a day; the only cap that holds for models without a known price.
+    pub(crate) tokens_day: Option<u64>,
 }
 
 /// `"none"`, `"public"`, or a list of URLs.
@@ -105,8 +128,34 @@ impl Default for Config {
             quic: QuicSection::default(),
             proxy: ProxySection::default(),
             limits: LimitsSection::default(),
+            budgets: BudgetsSection::default(),
         }
     }
+}
+
+impl BudgetsSection {
+    /// As the agent counts: in millionths of a dollar.
+    pub(crate) fn caps(&self) -> anyhow::Result<Caps> {
+        Ok(Caps {
+            session: micro_usd("session", self.session)?,
+            device_day: micro_usd("device_day", self.device_day)?,
+            user_day: micro_usd("user_day", self.user_day)?,
+            day: micro_usd("day", self.day)?,
+            month: micro_usd("month", self.month)?,
+            tokens_day: self.tokens_day,
+        })
+    }
+}
+
+fn micro_usd(key: &str, dollars: Option<f64>) -> anyhow::Result<Option<u64>> {
+    let Some(dollars) = dollars else {
+        return Ok(None);
+    };
+    if !(0.0..=MAX_BUDGET).contains(&dollars) {
+        anyhow::bail!("budgets.{key} is an amount of US dollars from 0 to {MAX_BUDGET}");
+    }
+    // Exact enough: a float holds millionths up to nine billion.
+    Ok(Some((dollars * 1e6).round() as u64))
 }
 
 impl Default for QuicSection {
@@ -164,6 +213,10 @@ impl Config {
         config
             .relay
             .parse()
+            .map_err(|error| wrong(error.to_string()))?;
+        config
+            .budgets
+            .caps()
             .map_err(|error| wrong(error.to_string()))?;
         Ok(Some(config))
     }
@@ -247,6 +300,17 @@ enrolments_per_second = {enrolments}
 # QUIC handshakes of one address before it is admitted: at once, and a second.
 handshake_burst = {burst}
 handshakes_per_second = {rate:?}
+
+[budgets]
+# What models may cost, in US dollars: set aside before each call, so that no call passes a cap.
+# No cap by default. A month is one of the calendar, days are in UTC.
+# session = 5.0
+# device_day = 5.0
+# user_day = 10.0
+# day = 20.0
+# month = 100.0
+# Tokens of all models in a day, also of those whose price is not known.
+# tokens_day = 5000000
 "#,
             address = quic.address,
             agent = port_line("agent_port", quic.agent_port),
@@ -321,6 +385,20 @@ mod tests {
         config.relay = RelaySetting::Urls(vec!["https://relay.example.org".to_owned()]);
         let back: Config = toml::from_str(&config.to_text()).unwrap();
         assert_eq!(back, config);
+    }
+
+    #[test]
+    fn budgets_are_dollars_and_nonsense_is_refused_with_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("homing.toml");
+        std::fs::write(&path, "[budgets]\nday = 1.5\n").unwrap();
+        let config = Config::load(&path).unwrap().unwrap();
+        assert_eq!(config.budgets.caps().unwrap().day, Some(1_500_000));
+        for wrong in ["-1.0", "nan", "inf", "1e9"] {
+            std::fs::write(&path, format!("[budgets]\nmonth = {wrong}\n")).unwrap();
+            let error = Config::load(&path).unwrap_err();
+            assert!(error.to_string().contains("budgets.month"), "{error}");
+        }
     }
 
     #[test]

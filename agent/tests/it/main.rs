@@ -21,4 +21,5 @@ mod resources;
 mod rig;
 mod sessions;
 mod store;
+mod usage;
 mod websocket;

@@ -30,7 +30,7 @@ pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent
     let chain = file.chain()?;
     let bind = config.quic_address(config.quic.agent_port);
     let bound = Agent::bind(AgentConfig {
-        settings: settings(dir, config, &file, node_id(&key), chain.network_id()),
+        settings: settings(dir, config, &file, node_id(&key), chain.network_id())?,
         key,
         certificate,
         keep: keep(folder.join("cert")),
@@ -133,7 +133,7 @@ fn settings(
     file: &AgentFile,
     node_id: NodeId,
     network_id: NetworkId,
-) -> AgentSettings {
+) -> anyhow::Result<AgentSettings> {
     let mut settings = AgentSettings::new(dir.agent(), file.agent.clone(), node_id, network_id);
     let limits = &config.limits;
     settings.rates.reads_per_second = limits.reads_per_second;
@@ -143,7 +143,8 @@ fn settings(
     if let Some(bytes) = config.agent.upload_limit {
         settings.sizes.upload = bytes;
     }
-    settings
+    settings.caps = config.budgets.caps()?;
+    Ok(settings)
 }
 
 fn not_enrolled() -> Failure {

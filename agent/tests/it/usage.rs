@@ -1,0 +1,193 @@
+//! Budgets and reports of what models used.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use homing_agent::budgets::{BudgetError, Cap, Caps, Estimate};
+use homing_agent::models::Price;
+use homing_agent::store::Payer;
+use homing_agent::turn::Tokens;
+use homing_certs::Role;
+use serde_json::json;
+
+use crate::network::Device;
+use crate::rig::Rig;
+
+/// A dollar for a million tokens, so that a token costs a millionth.
+const PRICE: Price = Price {
+    input: 1_000_000,
+    cached: 1_000_000,
+    output: 1_000_000,
+};
+
+fn payer(device: &Arc<Device>, session: &str) -> Payer {
+    Payer {
+        user: device.user(),
+        device: device.id(),
+        session: session.to_owned(),
+    }
+}
+
+fn estimate(model: &str, price: Option<Price>, output: u64) -> Estimate {
+    Estimate {
+        model: model.to_owned(),
+        price,
+        input: 10,
+        output,
+    }
+}
+
+fn tokens(input: u64, output: u64) -> Tokens {
+    Tokens {
+        input,
+        cached: 0,
+        output,
+    }
+}
+
+#[tokio::test]
+async fn what_a_call_used_takes_the_place_of_what_was_set_aside() {
+    let rig = Rig::start_with(|settings| settings.caps.month = Some(1_000)).await;
+    let owner = rig.network.owner();
+    let (budgets, payer) = (&rig.state.budgets, payer(&owner, "s"));
+    let first = budgets
+        .reserve(&payer, &estimate("a/b", Some(PRICE), 600))
+        .await
+        .unwrap();
+    let second = budgets
+        .reserve(&payer, &estimate("a/b", Some(PRICE), 600))
+        .await;
+    assert!(matches!(
+        second.unwrap_err(),
+        BudgetError::Exceeded {
+            cap: Cap::Month,
+            limit: 1_000,
+            spent: 610,
+            wanted: 610
+        }
+    ));
+    budgets.settle(first, tokens(10, 90)).await.unwrap();
+    let third = budgets
+        .reserve(&payer, &estimate("a/b", Some(PRICE), 600))
+        .await
+        .unwrap();
+    budgets.release(third).await.unwrap();
+
+    let report = rig.get(&owner, "/api/usage").await.json();
+    assert_eq!(report["of"], "agent");
+    assert_eq!(report["monthly_spend_micro_usd"], 100);
+    assert_eq!(report["monthly_budget"], json!(0.001));
+    assert_eq!(report["remaining"], json!(0.0009));
+    assert_eq!(report["by_model"][0]["model"], "a/b");
+    assert_eq!(report["by_model"][0]["request_count"], 1);
+    let daily = rig.get(&owner, "/api/usage/daily?days=2").await.json();
+    assert_eq!(daily["entries"][0]["output_tokens"], 90);
+    assert_eq!(daily["entries"].as_array().unwrap().len(), 1);
+    let refused = rig.get(&owner, "/api/usage/daily?days=0").await;
+    assert_eq!(refused.code(), "bad_range");
+}
+
+#[tokio::test]
+async fn calls_beside_each_other_do_not_pass_a_cap_together() {
+    let rig = Rig::start_with(|settings| settings.caps.day = Some(1_000)).await;
+    let owner = rig.network.owner();
+    let payer = payer(&owner, "s");
+    let wish = estimate("a/b", Some(PRICE), 90);
+    let all = (0..40).map(|_| rig.state.budgets.reserve(&payer, &wish));
+    let granted: Vec<_> = join_all(all).await.into_iter().flatten().collect();
+    assert_eq!(granted.len(), 10);
+    for reservation in granted {
+        rig.state
+            .budgets
+            .settle(reservation, tokens(10, 90))
+            .await
+            .unwrap();
+    }
+    let more = rig.state.budgets.reserve(&payer, &wish).await;
+    let text = more.unwrap_err().to_string();
+    assert!(text.contains("today") && text.contains("$0.001"), "{text}");
+}
+
+#[tokio::test]
+async fn a_call_that_the_process_did_not_survive_counts_in_full() {
+    let rig = Rig::start_with(|settings| settings.caps.session = Some(1_000)).await;
+    let owner = rig.network.owner();
+    let payer = payer(&owner, "s");
+    let held = rig
+        .state
+        .budgets
+        .reserve(&payer, &estimate("a/b", Some(PRICE), 690))
+        .await
+        .unwrap();
+    let after = rig.die_and_restart().await;
+    let report = rig_report(&after, &owner).await;
+    assert_eq!(report["monthly_spend_micro_usd"], 700);
+    rig.state.budgets.release(held).await.unwrap();
+    assert_eq!(rig_report(&rig, &owner).await["monthly_spend_micro_usd"], 0);
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_is_called_unpriced_and_never_free() {
+    let caps = Caps {
+        tokens_day: Some(100),
+        ..Caps::default()
+    };
+    let rig = Rig::start_with(|settings| settings.caps = caps).await;
+    let owner = rig.network.owner();
+    let payer = payer(&owner, "s");
+    let call = rig
+        .state
+        .budgets
+        .reserve(&payer, &estimate("x/y", None, 40))
+        .await
+        .unwrap();
+    rig.state
+        .budgets
+        .settle(call, tokens(10, 30))
+        .await
+        .unwrap();
+    let report = rig_report(&rig, &owner).await;
+    assert_eq!(report["unpriced_calls"], 1);
+    assert_eq!(report["by_model"][0]["cost"], json!(null));
+    let more = rig
+        .state
+        .budgets
+        .reserve(&payer, &estimate("x/y", None, 60))
+        .await;
+    assert!(matches!(
+        more.unwrap_err(),
+        BudgetError::Exceeded {
+            cap: Cap::TokensDay,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn everybody_sees_the_own_part_and_an_admin_all_of_it() {
+    let rig = Rig::start().await;
+    let (owner, ann) = (
+        rig.network.owner(),
+        rig.network.device("ann", Role::Client, &["chat"]),
+    );
+    for device in [&owner, &ann] {
+        let call = rig
+            .state
+            .budgets
+            .reserve(&payer(device, "s"), &estimate("a/b", Some(PRICE), 10))
+            .await
+            .unwrap();
+        rig.state.budgets.settle(call, tokens(1, 1)).await.unwrap();
+    }
+    assert_eq!(rig_report(&rig, &owner).await["monthly_spend_micro_usd"], 4);
+    let own = rig_report(&rig, &ann).await;
+    assert_eq!(own["monthly_spend_micro_usd"], 2);
+    assert_eq!(
+        (&own["of"], &own["remaining"]),
+        (&json!("user"), &json!(null))
+    );
+}
+
+async fn rig_report(rig: &Rig, device: &Arc<Device>) -> serde_json::Value {
+    rig.get(device, "/api/usage").await.json()
+}
