@@ -70,9 +70,16 @@ impl Rig {
 
     /// Starts another agent on a copy of the files as they are now, as if the process had died.
     pub(crate) async fn die_and_restart(&self) -> Self {
+        self.die_and_restart_with(|_| {}).await
+    }
+
+    pub(crate) async fn die_and_restart_with(
+        &self,
+        change: impl FnOnce(&mut AgentSettings),
+    ) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         copy_tree(&self.folder(), &dir.path().join("agent"));
-        Self::start_in(dir, self.network.clone(), |_| {}).await
+        Self::start_in(dir, self.network.clone(), change).await
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
