@@ -38,7 +38,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 #[non_exhaustive]
 pub enum ApprovalError {
     /// The arguments are too long to be read.
-    #[error("its arguments are longer than the {MAX_ARGUMENTS} bytes that a person can be asked about")]
+    #[error(
+        "its arguments are longer than the {MAX_ARGUMENTS} bytes that a person can be asked about"
+    )]
     TooLong,
     /// Too many wait.
     #[error("{MAX_PENDING} approvals of this user are waiting already")]
@@ -50,7 +52,9 @@ pub enum ApprovalError {
     #[error("the approval is over")]
     Over(Box<ApprovalRow>),
     /// What is about to run is not what was approved, or it was used already.
-    #[error("the approval does not cover this any more: it was used, or the call, the program or the folder has changed")]
+    #[error(
+        "the approval does not cover this any more: it was used, or the call, the program or the folder has changed"
+    )]
     NotCovered,
     /// The line about it could not be written.
     #[error("the audit log cannot be written, so nothing may be done")]

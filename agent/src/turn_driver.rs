@@ -290,7 +290,11 @@ async fn claim(engine: &Engine, origin: &Origin, call: &ToolCall, id: i64) -> Re
     let bound = bound.map_err(|error| error.to_string())?;
     let claimed = engine.approvals.claim(origin, id, call, &bound).await;
     claimed.map_err(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, id, "an approval was not used");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            id,
+            "an approval was not used"
+        );
         error.to_string()
     })
 }

@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn the_order_of_keys_makes_no_difference_and_everything_else_does() {
-        let first: Value = serde_json::from_str(r#"{"b": [1, {"d": 1, "c": null}], "a": "x"}"#).unwrap();
+        let first: Value =
+            serde_json::from_str(r#"{"b": [1, {"d": 1, "c": null}], "a": "x"}"#).unwrap();
         let second: Value = serde_json::from_str(r#"{"a":"x","b":[1,{"c":null,"d":1}]}"#).unwrap();
         assert_eq!(canonical(&first), canonical(&second));
         assert_eq!(canonical(&first), r#"{"a":"x","b":[1,{"c":null,"d":1}]}"#);

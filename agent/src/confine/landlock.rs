@@ -1,6 +1,7 @@
 //! Landlock rules for the thread that starts a program. Landlock knows only what is allowed, so what
 //! is to be kept secret is what is left out: all that stands beside the path to it is allowed, and
-//! all TCP ports but those that are hidden.
+//! all TCP ports but those that are hidden. Disks as such are left out too, and of root's privileges
+//! only those stay that lead around none of this.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -12,11 +13,26 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::thread::CapabilitySet;
 
 use super::Support;
 
 /// The newest rules that were thought about; an older kernel enforces those that it knows.
 const NEWEST: ABI = ABI::V9;
+/// Where devices are. Disks among them are left out, so each entry is looked at.
+const DEVICES: &str = "/dev";
+/// Folders below it in which programs make files of their own.
+const MADE_IN: &[&str] = &["/dev/shm", "/dev/pts", "/dev/mqueue"];
+/// Folders in folders there; what lies deeper stays forbidden.
+const MAX_DEPTH: usize = 3;
+const KEPT_PRIVILEGES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::NET_BIND_SERVICE);
 /// What a kernel must know for the files to be safe: truncation came last.
 const FILES: ABI = ABI::V3;
 
@@ -32,6 +48,8 @@ pub(super) enum RulesError {
     },
     #[error("a set of rules could not be shared")]
     Share(#[source] std::io::Error),
+    #[error("privileges could not be given up")]
+    Privileges(#[source] std::io::Error),
 }
 
 /// The rules about ports: as many as there are ports, so they are made once and shared.
@@ -63,6 +81,17 @@ pub(super) fn restrict_thread(
         // Second: what comes later copies the rules of what came before.
         network.of(ports)?.restrict_self()?;
     }
+    drop_privileges().map_err(RulesError::Privileges)
+}
+
+/// Without these a program of root reads another process's memory, the disk below the files, or sends
+/// packets around the sockets. An ordinary user's program has none anyway.
+fn drop_privileges() -> std::io::Result<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective &= KEPT_PRIVILEGES;
+    sets.permitted &= KEPT_PRIVILEGES;
+    sets.inheritable = CapabilitySet::empty();
+    rustix::thread::set_capabilities(None, sets)?;
     Ok(())
 }
 
@@ -82,7 +111,9 @@ fn files(hidden: &Path, shown: &[PathBuf]) -> Result<RulesetCreated, RulesError>
     for folder in above {
         for entry in std::fs::read_dir(folder).map_err(walk(folder))? {
             let path = entry.map_err(walk(folder))?.path();
-            if !hidden.starts_with(&path) {
+            if path == Path::new(DEVICES) && !hidden.starts_with(DEVICES) {
+                rules = allow_devices(rules, &path, MAX_DEPTH)?;
+            } else if !hidden.starts_with(&path) {
                 rules = allow(rules, &path)?;
             }
         }
@@ -93,20 +124,48 @@ fn files(hidden: &Path, shown: &[PathBuf]) -> Result<RulesetCreated, RulesError>
     Ok(rules)
 }
 
-/// What cannot be opened stays forbidden. A link is left out: what it points to has a place of its own.
+/// What cannot be opened stays forbidden. A link is left out: what it points to has a place of its
+/// own. A disk is left out: below its files lies everything.
 fn allow(rules: RulesetCreated, path: &Path) -> Result<RulesetCreated, RulesError> {
     let Some(file) = open(path) else {
         return Ok(rules);
     };
-    let rule = PathBeneath::new(file, AccessFs::from_all(NEWEST));
+    let rule = PathBeneath::new(file, allowed());
     Ok(rules.add_rule(rule)?)
+}
+
+/// Everything but making devices.
+fn allowed() -> landlock::BitFlags<AccessFs> {
+    let mut access = AccessFs::from_all(NEWEST);
+    access.remove(AccessFs::MakeBlock | AccessFs::MakeChar);
+    access
+}
+
+fn allow_devices(
+    mut rules: RulesetCreated,
+    folder: &Path,
+    depth: usize,
+) -> Result<RulesetCreated, RulesError> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(rules);
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !folder || MADE_IN.iter().any(|made_in| path == Path::new(made_in)) {
+            rules = allow(rules, &path)?;
+        } else if depth > 1 {
+            rules = allow_devices(rules, &path, depth - 1)?;
+        }
+    }
+    Ok(rules)
 }
 
 fn open(path: &Path) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode);
-    (kind != FileType::Symlink).then_some(file)
+    (kind != FileType::Symlink && kind != FileType::BlockDevice).then_some(file)
 }
 
 impl Network {

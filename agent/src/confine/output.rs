@@ -60,7 +60,10 @@ impl Kept {
         let text = if left_out == 0 {
             String::from_utf8_lossy(&[head, tail].concat()).into_owned()
         } else {
-            let (head, tail) = (String::from_utf8_lossy(&head), String::from_utf8_lossy(&tail));
+            let (head, tail) = (
+                String::from_utf8_lossy(&head),
+                String::from_utf8_lossy(&tail),
+            );
             format!("{head}\n[… {left_out} bytes left out …]\n{tail}")
         };
         Collected {

@@ -147,11 +147,7 @@ fn a_rule_that_looks_at_nothing_and_minutes_out_of_range_are_refused() {
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
-    prop_oneof![
-        Just(Action::Allow),
-        Just(Action::Ask),
-        Just(Action::Deny)
-    ]
+    prop_oneof![Just(Action::Allow), Just(Action::Ask), Just(Action::Deny)]
 }
 
 proptest! {

@@ -240,7 +240,10 @@ mod tests {
         assert!(!queue.push(run(4, 1, "c")), "one at a time");
         assert_eq!(ids(&queue.finished(3)), [4]);
         assert!(queue.finished(4).is_empty());
-        assert!(queue.push(run(5, 1, "d")), "nothing but parked turns in front");
+        assert!(
+            queue.push(run(5, 1, "d")),
+            "nothing but parked turns in front"
+        );
         assert!(queue.park(1, false).is_empty());
         assert!(queue.finished(5).is_empty(), "it holds its device again");
         assert_eq!(ids(&queue.finished(1)), [2]);

@@ -120,8 +120,7 @@ async fn try_run(
         session: turn.session.clone(),
         turn_id: turn.turn_id,
     };
-    let end =
-        turn_driver::drive(engine, &choices, origin, begin, &sink, &active.cancel).await;
+    let end = turn_driver::drive(engine, &choices, origin, begin, &sink, &active.cancel).await;
     let Some(end) = end else {
         return Ok(None);
     };

@@ -199,7 +199,8 @@ impl Store {
         owner: Option<UserId>,
         id: i64,
     ) -> Result<Option<ApprovalRow>, StoreError> {
-        self.read(move |connection| find(connection, owner, id)).await
+        self.read(move |connection| find(connection, owner, id))
+            .await
     }
 
     /// A page of approvals, newest first, with ids below `before`; `owner` leaves out those of others.
@@ -390,7 +391,13 @@ fn ask(
         )?
         .execute(params![user, KEPT])?;
     let bodies = vec![body(id)];
-    let events = events::append(transaction, new.user, &new.session, Some(new.turn_id), bodies)?;
+    let events = events::append(
+        transaction,
+        new.user,
+        &new.session,
+        Some(new.turn_id),
+        bodies,
+    )?;
     Ok(Asked::New { id, events })
 }
 
@@ -428,7 +435,13 @@ fn log_end(
     body: ResolvedBody,
 ) -> Result<Vec<LoggedEvent>, StoreError> {
     let bodies = vec![body(row)];
-    events::append(transaction, row.user, &row.session, Some(row.turn_id), bodies)
+    events::append(
+        transaction,
+        row.user,
+        &row.session,
+        Some(row.turn_id),
+        bodies,
+    )
 }
 
 fn find(
@@ -440,7 +453,9 @@ fn find(
         "SELECT {COLUMNS} FROM approvals WHERE id = ?1 AND (?2 IS NULL OR user_id = ?2)"
     ))?;
     let owner = owner.map(|user| user.as_bytes().to_vec());
-    let found = statement.query_row(params![id, owner], read_row).optional()?;
+    let found = statement
+        .query_row(params![id, owner], read_row)
+        .optional()?;
     found.transpose()
 }
 

@@ -102,9 +102,10 @@ fn as_seen<'a>(tool: &dyn Tool, call: &'a ToolCall) -> Call<'a> {
 fn readable(text: &str) -> String {
     let shown = |c: char| match c {
         c if c.is_control() => ' ',
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-            '\u{fffd}'
-        }
+        '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' => '\u{fffd}',
         c => c,
     };
     let mut short: String = text.chars().take(MAX_SUMMARY).map(shown).collect();

@@ -243,7 +243,10 @@ impl Inner {
         folder
             .filter(|folder| roots.iter().any(|root| folder.starts_with(root)))
             .ok_or_else(|| {
-                let named: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+                let named: Vec<String> = roots
+                    .iter()
+                    .map(|root| root.display().to_string())
+                    .collect();
                 ToolError::Failed(format!(
                     "cwd must be a folder below one of: {}",
                     named.join(", ")

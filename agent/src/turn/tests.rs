@@ -323,7 +323,9 @@ fn what_ran_under_an_approval_when_the_process_died_is_asked_of_the_approval_aga
         approval: 5,
         why: "it was used".into(),
     });
-    assert!(matches!(said_to_model(&effects).last(), Some(Said::Tool(lost)) if lost.result.is_err()));
+    assert!(
+        matches!(said_to_model(&effects).last(), Some(Said::Tool(lost)) if lost.result.is_err())
+    );
     assert_eq!(effects[1], Effect::Keep);
     assert!(!turn.outlives_restart());
 }

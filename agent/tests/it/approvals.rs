@@ -49,7 +49,10 @@ async fn asked(ws: &mut Ws) -> Value {
 }
 
 async fn state_of(rig: &Rig, device: &Arc<Device>, id: &Value) -> Value {
-    rig.get(device, &format!("/api/approvals/{id}")).await.json()["state"].clone()
+    rig.get(device, &format!("/api/approvals/{id}"))
+        .await
+        .json()["state"]
+        .clone()
 }
 
 #[tokio::test]
@@ -77,7 +80,11 @@ async fn what_changes_something_waits_for_a_person_runs_once_when_approved_and_i
     let frames = ws.until("turn_complete").await;
     assert_eq!(frames.last().unwrap()["reason"], "done");
     assert!(mark(&rig).exists());
-    assert!(script.told()[0].contains("\"exit_code\":0"), "{:?}", script.told());
+    assert!(
+        script.told()[0].contains("\"exit_code\":0"),
+        "{:?}",
+        script.told()
+    );
     assert_eq!(state_of(&rig, &owner, id).await, "used");
     let lines = rig.audit_lines().await;
     let steps: Vec<&str> = lines
@@ -94,7 +101,12 @@ async fn what_changes_something_waits_for_a_person_runs_once_when_approved_and_i
         .filter_map(|frame| frame["type"].as_str())
         .filter(|kind| kind.starts_with("approval") || kind.starts_with("tool"))
         .collect();
-    let expected = ["tool_call", "approval_required", "approval_resolved", "tool_result"];
+    let expected = [
+        "tool_call",
+        "approval_required",
+        "approval_resolved",
+        "tool_result",
+    ];
     assert_eq!(kinds, expected);
 }
 
@@ -105,7 +117,10 @@ async fn what_is_denied_does_not_run_and_the_model_is_told_by_whom() {
     let mut ws = rig.ws(&owner).await;
     ws.say(SESSION, "make a mark").await;
     let id = asked(&mut ws).await;
-    assert_eq!(answer(&rig, &owner, &id, "deny").await.status, StatusCode::OK);
+    assert_eq!(
+        answer(&rig, &owner, &id, "deny").await.status,
+        StatusCode::OK
+    );
     ws.wait_for("turn_complete").await;
     assert_eq!(script.told(), ["error: owner denied it"]);
     assert!(!mark(&rig).exists());
@@ -122,18 +137,27 @@ async fn the_first_answer_wins_on_all_devices_and_the_next_one_hears_who_was_fas
     ws.say(SESSION, "make a mark").await;
     let id = asked(&mut ws).await;
     assert_eq!(asked(&mut other).await, id);
-    assert_eq!(answer(&rig, &second, &id, "deny").await.status, StatusCode::OK);
+    assert_eq!(
+        answer(&rig, &second, &id, "deny").await.status,
+        StatusCode::OK
+    );
     let late = answer(&rig, &first, &id, "approve").await;
     assert_eq!(
         (late.status, late.code().as_str()),
         (StatusCode::CONFLICT, "already_answered")
     );
     let message = late.json()["error"]["message"].to_string();
-    assert!(message.contains(&second.id().to_string()) && message.contains("denied"), "{message}");
+    assert!(
+        message.contains(&second.id().to_string()) && message.contains("denied"),
+        "{message}"
+    );
     ws.send(json!({"type": "approval_answer", "id": id, "decision": "approve"}))
         .await;
     assert_eq!(ws.wait_for("error").await["code"], "already_answered");
-    assert_eq!(other.wait_for("approval_resolved").await["decision"], "denied");
+    assert_eq!(
+        other.wait_for("approval_resolved").await["decision"],
+        "denied"
+    );
     other.wait_for("turn_complete").await;
     assert!(!mark(&rig).exists());
 }
@@ -146,22 +170,31 @@ async fn of_many_answers_at_once_one_counts_and_of_many_uses_at_once_one_is_let_
     ws.say(SESSION, "make a mark").await;
     let id = asked(&mut ws).await;
     let store = &rig.state.store;
-    let row = store.approval(None, id.as_i64().unwrap()).await.unwrap().unwrap();
+    let row = store
+        .approval(None, id.as_i64().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     let answers = (0..40).map(|number| {
         let (rig, owner, id) = (&rig, &owner, &id);
         let how = if number % 2 == 0 { "approve" } else { "deny" };
         async move { answer(rig, owner, id, how).await.status }
     });
     let statuses = futures_util::future::join_all(answers).await;
-    let won = statuses.iter().filter(|status| **status == StatusCode::OK).count();
+    let won = statuses
+        .iter()
+        .filter(|status| **status == StatusCode::OK)
+        .count();
     assert_eq!(won, 1, "{statuses:?}");
     ws.wait_for("turn_complete").await;
     let now = homing_agent::clock::unix_ms();
-    let claims = (0..40).map(|_| {
-        store.claim_approval(row.user, row.turn_id, row.id, row.hash, now, now - 60_000)
-    });
+    let claims = (0..40)
+        .map(|_| store.claim_approval(row.user, row.turn_id, row.id, row.hash, now, now - 60_000));
     let claimed = futures_util::future::join_all(claims).await;
-    assert!(claimed.into_iter().all(|claimed| !claimed.unwrap()), "its turn is over");
+    assert!(
+        claimed.into_iter().all(|claimed| !claimed.unwrap()),
+        "its turn is over"
+    );
 }
 
 #[tokio::test]
@@ -184,13 +217,19 @@ async fn a_client_answers_for_its_own_user_an_admin_for_all_and_others_see_nothi
     ears.send(json!({"type": "approval_answer", "id": id, "decision": "approve"}))
         .await;
     assert_eq!(ears.wait_for("error").await["code"], "not_found");
-    assert_eq!(answer(&rig, &chat_only, &id, "approve").await.code(), "forbidden");
+    assert_eq!(
+        answer(&rig, &chat_only, &id, "approve").await.code(),
+        "forbidden"
+    );
     let mut chat = rig.ws(&chat_only).await;
     chat.send(json!({"type": "approval_answer", "id": id, "decision": "approve"}))
         .await;
     assert_eq!(chat.wait_for("error").await["code"], "forbidden");
     assert_eq!(state_of(&rig, &admin, &id).await, "pending");
-    assert_eq!(answer(&rig, &admin, &id, "approve").await.status, StatusCode::OK);
+    assert_eq!(
+        answer(&rig, &admin, &id, "approve").await.status,
+        StatusCode::OK
+    );
     ws.wait_for("turn_complete").await;
     assert!(mark(&rig).exists());
 }
@@ -263,9 +302,16 @@ async fn a_program_that_was_changed_after_the_question_does_not_run_under_its_an
     ws.say(SESSION, "run the job").await;
     let id = asked(&mut ws).await;
     write_program(&job, "#!/bin/sh\ntouch mark\n");
-    assert_eq!(answer(&rig, &owner, &id, "approve").await.status, StatusCode::OK);
+    assert_eq!(
+        answer(&rig, &owner, &id, "approve").await.status,
+        StatusCode::OK
+    );
     ws.wait_for("turn_complete").await;
-    assert!(script.told()[0].contains("does not cover"), "{:?}", script.told());
+    assert!(
+        script.told()[0].contains("does not cover"),
+        "{:?}",
+        script.told()
+    );
     assert!(!mark(&rig).exists());
     let lines = rig.audit_lines().await;
     let refused = lines
@@ -294,7 +340,7 @@ async fn what_waits_outlives_a_stop_and_a_death_and_goes_on_with_the_answer() {
         let models = Some(script.models());
         let rig = match dies {
             true => {
-                rig.die_and_restart_with(|settings| settings.models = models)
+                rig.die_in_place_with(|settings| settings.models = models)
                     .await
             }
             false => rig.restart_with(|settings| settings.models = models).await,
@@ -304,13 +350,19 @@ async fn what_waits_outlives_a_stop_and_a_death_and_goes_on_with_the_answer() {
         let mut ws = rig.ws(&owner).await;
         ws.open(SESSION, 1).await;
         assert_eq!(asked(&mut ws).await, id, "it is shown again");
-        assert_eq!(answer(&rig, &owner, &id, "approve").await.status, StatusCode::OK);
+        assert_eq!(
+            answer(&rig, &owner, &id, "approve").await.status,
+            StatusCode::OK
+        );
         assert_eq!(ws.wait_for("response").await["text"], "done after all");
         ws.wait_for("turn_complete").await;
         assert!(mark(&rig).exists());
         let told = script.told();
         assert_eq!(told.len(), 2);
-        assert!(told[0].contains("exit_code") && told[1].contains("owner"), "{told:?}");
+        assert!(
+            told[0].contains("exit_code") && told[1].contains("owner"),
+            "{told:?}"
+        );
     }
 }
 
@@ -339,7 +391,7 @@ async fn died_waiting() -> (Rig, Arc<Script>, i64, Arc<Device>) {
     let script = Script::new(vec![says("on")]);
     let models = Some(script.models());
     let next = rig
-        .die_and_restart_with(|settings| settings.models = models)
+        .die_in_place_with(|settings| settings.models = models)
         .await;
     (next, script, id, owner)
 }
@@ -357,7 +409,10 @@ async fn approve_in_store(rig: &Rig, id: i64, by: &Device) {
         now_ms,
     };
     let body = homing_agent::approvals::resolved_body;
-    let outcome = rig.state.store.resolve_approval(None, id, resolution, body, |_| ());
+    let outcome = rig
+        .state
+        .store
+        .resolve_approval(None, id, resolution, body, |_| ());
     assert!(outcome.await.unwrap().unwrap().1);
 }
 
@@ -369,7 +424,11 @@ async fn what_was_approved_and_not_begun_runs_once_after_a_restart() {
     let mut ws = rig.ws(&owner).await;
     ws.open(SESSION, 1).await;
     ws.wait_for("turn_complete").await;
-    assert!(script.told()[0].contains("exit_code"), "{:?}", script.told());
+    assert!(
+        script.told()[0].contains("exit_code"),
+        "{:?}",
+        script.told()
+    );
     assert!(mark(&rig).exists());
     assert_eq!(state_of(&rig, &owner, &json!(id)).await, "used");
 }
@@ -387,7 +446,11 @@ async fn what_was_begun_before_a_restart_is_not_run_again_and_the_model_is_told_
     let mut ws = rig.ws(&owner).await;
     ws.open(SESSION, 1).await;
     ws.wait_for("turn_complete").await;
-    assert!(script.told()[0].contains("not known"), "{:?}", script.told());
+    assert!(
+        script.told()[0].contains("not known"),
+        "{:?}",
+        script.told()
+    );
     assert!(!mark(&rig).exists());
 }
 
@@ -409,11 +472,12 @@ async fn a_claim_for_another_call_another_turn_or_too_late_is_refused_and_uses_n
         let claim = store.claim_approval(row.user, turn, id, hash, now, after);
         assert!(!claim.await.unwrap());
     }
-    let claims = (0..40).map(|_| {
-        store.claim_approval(row.user, row.turn_id, id, row.hash, now, long_ago)
-    });
+    let claims =
+        (0..40).map(|_| store.claim_approval(row.user, row.turn_id, id, row.hash, now, long_ago));
     let claimed = futures_util::future::join_all(claims).await;
-    let through = claimed.into_iter().filter(|claimed| *claimed.as_ref().unwrap());
+    let through = claimed
+        .into_iter()
+        .filter(|claimed| *claimed.as_ref().unwrap());
     assert_eq!(through.count(), 1);
 }
 
@@ -446,11 +510,18 @@ async fn an_approval_does_not_outweigh_read_only_mode() {
         })
         .await;
     rig.state.resume(|_| false).await.unwrap();
-    assert_eq!(answer(&rig, &owner, &id, "approve").await.status, StatusCode::OK);
+    assert_eq!(
+        answer(&rig, &owner, &id, "approve").await.status,
+        StatusCode::OK
+    );
     let mut ws = rig.ws(&owner).await;
     ws.open(SESSION, 1).await;
     ws.wait_for("turn_complete").await;
-    assert!(script.told()[0].contains("read-only"), "{:?}", script.told());
+    assert!(
+        script.told()[0].contains("read-only"),
+        "{:?}",
+        script.told()
+    );
     assert!(!mark(&rig).exists());
 }
 
@@ -492,16 +563,25 @@ async fn what_nobody_answers_in_time_is_a_no_and_stays_one() {
     asked(&mut ws).await;
     let (approvals, origin) = approvals_of(&rig, &owner, Duration::from_millis(50)).await;
     let asked_for = call(touch("other"));
-    let id = approvals.ask(&origin, &asked_for, "x".into(), json!({})).await;
+    let id = approvals
+        .ask(&origin, &asked_for, "x".into(), json!({}))
+        .await;
     let id = id.unwrap();
     let outcome = tokio::time::timeout(LIMIT, approvals.outcome(owner.user(), id)).await;
     let why = "nobody approved it in time".to_owned();
     assert_eq!(outcome.unwrap(), Outcome::Denied(why));
     let late = answer(&rig, &owner, &json!(id), "approve").await;
     assert_eq!(late.code(), "already_answered");
-    assert!(late.json()["error"]["message"].to_string().contains("expired"));
+    assert!(
+        late.json()["error"]["message"]
+            .to_string()
+            .contains("expired")
+    );
     assert_eq!(state_of(&rig, &owner, &json!(id)).await, "expired");
-    assert_eq!(ws.wait_for("approval_resolved").await["decision"], "expired");
+    assert_eq!(
+        ws.wait_for("approval_resolved").await["decision"],
+        "expired"
+    );
 }
 
 #[tokio::test]
@@ -513,10 +593,16 @@ async fn an_answer_after_the_time_counts_as_none_even_when_nobody_has_noticed_ye
     asked(&mut ws).await;
     let (approvals, origin) = approvals_of(&rig, &owner, Duration::ZERO).await;
     let asked_for = call(touch("other"));
-    let id = approvals.ask(&origin, &asked_for, "x".into(), json!({})).await;
+    let id = approvals
+        .ask(&origin, &asked_for, "x".into(), json!({}))
+        .await;
     let late = answer(&rig, &owner, &json!(id.unwrap()), "approve").await;
     assert_eq!(late.code(), "already_answered");
-    assert!(late.json()["error"]["message"].to_string().contains("expired"));
+    assert!(
+        late.json()["error"]["message"]
+            .to_string()
+            .contains("expired")
+    );
 }
 
 #[tokio::test]
@@ -529,7 +615,9 @@ async fn the_same_question_is_asked_once_one_too_many_not_at_all_and_one_too_lon
     let (approvals, origin) = approvals_of(&rig, &owner, Duration::from_secs(60)).await;
     let ask = async |arguments: Value| {
         let asked_for = call(arguments);
-        approvals.ask(&origin, &asked_for, "x".into(), json!({})).await
+        approvals
+            .ask(&origin, &asked_for, "x".into(), json!({}))
+            .await
     };
     let first = ask(touch("0")).await.unwrap();
     assert_eq!(ask(touch("0")).await.unwrap(), first);
@@ -543,7 +631,9 @@ async fn the_same_question_is_asked_once_one_too_many_not_at_all_and_one_too_lon
     assert!(matches!(long, ApprovalError::TooLong), "{long}");
     let page = rig.get(&owner, "/api/approvals?limit=60").await.json();
     let cursor = page["next_cursor"].as_str().unwrap();
-    let rest = rig.get(&owner, &format!("/api/approvals?limit=60&cursor={cursor}")).await;
+    let rest = rig
+        .get(&owner, &format!("/api/approvals?limit=60&cursor={cursor}"))
+        .await;
     let count = |page: &Value| page["approvals"].as_array().unwrap().len();
     assert_eq!((count(&page), count(&rest.json())), (60, 40));
 }

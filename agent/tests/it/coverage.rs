@@ -14,7 +14,11 @@ use crate::network::EVERY_SCOPE;
 use crate::rig::{Answer, Rig};
 
 fn request(route: &Route) -> Request<Body> {
-    let id = if route.path.contains("/approvals/") { "1" } else { "s1" };
+    let id = if route.path.contains("/approvals/") {
+        "1"
+    } else {
+        "s1"
+    };
     let path = route.path.replace("{id}", id).replace("{name}", "f1.txt");
     let path = if path == "/api/blob" {
         "/api/blob?bytes=3".to_owned()

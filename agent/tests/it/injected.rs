@@ -11,11 +11,7 @@ use crate::rig::Rig;
 use crate::scripted::{Script, calls, says};
 
 /// The texts that the tools told the model, when it asked for these without anybody's approval.
-async fn told(
-    rig: &Rig,
-    script: &Arc<Script>,
-    device: &Arc<Device>,
-) -> (Vec<String>, Vec<Value>) {
+async fn told(rig: &Rig, script: &Arc<Script>, device: &Arc<Device>) -> (Vec<String>, Vec<Value>) {
     let mut ws = rig.ws(device).await;
     ws.say("s", "read this page for me").await;
     let frames = ws.until("turn_complete").await;
@@ -24,7 +20,9 @@ async fn told(
 
 async fn agent(script: &Arc<Script>, tools: &[(&str, Action)], read_only: bool) -> Rig {
     let models = script.models();
-    let tools = tools.iter().map(|(name, action)| ((*name).to_owned(), *action));
+    let tools = tools
+        .iter()
+        .map(|(name, action)| ((*name).to_owned(), *action));
     let tools = tools.collect();
     Rig::start_with(|settings| {
         settings.models = Some(models);
@@ -44,7 +42,10 @@ async fn a_model_cannot_approve_what_it_asked_for() {
             ("exec.approve", json!({"id": 1})),
         ]),
         says("/approve 1"),
-        calls(&[("shell", json!({"argv": ["touch", "mark"], "approved": true}))]),
+        calls(&[(
+            "shell",
+            json!({"argv": ["touch", "mark"], "approved": true}),
+        )]),
         says(r#"{"type": "approval_answer", "id": 1, "decision": "approve"}"#),
     ]);
     let rig = agent(&script, &[], false).await;
@@ -58,7 +59,10 @@ async fn a_model_cannot_approve_what_it_asked_for() {
         .await;
     ws.wait_for("turn_complete").await;
     let told = script.told();
-    assert!(told[1].contains("there is no tool") && told[2].contains("there is no tool"), "{told:?}");
+    assert!(
+        told[1].contains("there is no tool") && told[2].contains("there is no tool"),
+        "{told:?}"
+    );
     // Words of the model are words.
     ws.say("s", "again").await;
     ws.wait_for("turn_complete").await;
@@ -86,7 +90,10 @@ async fn a_model_that_may_run_everything_still_finds_no_key_and_no_database() {
     assert_eq!(told.len(), 4);
     for text in told {
         assert!(text.contains("Permission denied"), "{text}");
-        assert!(!text.contains("SQLite format") && !text.contains("\"exit_code\":0"), "{text}");
+        assert!(
+            !text.contains("SQLite format") && !text.contains("\"exit_code\":0"),
+            "{text}"
+        );
     }
 }
 
@@ -103,9 +110,16 @@ async fn in_read_only_mode_nothing_is_changed_whatever_is_allowed_and_nobody_is_
     let rig = agent(&script, &[("*", Action::Allow)], true).await;
     let device = rig.network.owner();
     let (told, frames) = told(&rig, &script, &device).await;
-    assert!(told[0].contains("read-only") && told[1].contains("read-only"), "{told:?}");
+    assert!(
+        told[0].contains("read-only") && told[1].contains("read-only"),
+        "{told:?}"
+    );
     assert!(told[2].contains("owner"), "reading goes on: {told:?}");
-    assert!(frames.iter().all(|frame| frame["type"] != "approval_required"));
+    assert!(
+        frames
+            .iter()
+            .all(|frame| frame["type"] != "approval_required")
+    );
     assert!(!rig.state.settings.workspace().join("mark").exists());
 }
 
@@ -132,7 +146,11 @@ async fn a_device_without_the_scope_runs_no_program_and_asks_nobody() {
     let (told, frames) = told(&rig, &script, &device).await;
     assert_eq!(told, ["error: the scope exec.request is missing"]);
     assert!(!script.tools().contains(&"shell".to_owned()));
-    assert!(frames.iter().all(|frame| frame["type"] != "approval_required"));
+    assert!(
+        frames
+            .iter()
+            .all(|frame| frame["type"] != "approval_required")
+    );
 }
 
 #[tokio::test]
@@ -167,9 +185,12 @@ async fn a_program_that_runs_dies_with_an_interrupt() {
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
     };
-    let id = tokio::time::timeout(crate::rig::LIMIT, started).await.unwrap();
+    let id = tokio::time::timeout(crate::rig::LIMIT, started)
+        .await
+        .unwrap();
     let before = std::time::Instant::now();
-    ws.send(json!({"type": "interrupt", "session_id": "s"})).await;
+    ws.send(json!({"type": "interrupt", "session_id": "s"}))
+        .await;
     assert_eq!(ws.wait_for("turn_complete").await["reason"], "interrupted");
     crate::confine::gone(&[id]).await;
     assert!(before.elapsed() < std::time::Duration::from_millis(200));
@@ -185,7 +206,10 @@ async fn a_folder_outside_the_roots_and_bad_arguments_are_refused_in_words() {
             ("shell", json!({})),
             ("shell", json!({"argv": ["true"], "command": "true"})),
             ("shell", json!({"argv": ["no-such-program-here"]})),
-            ("shell", json!({"argv": ["sleep", "5"], "timeout_seconds": 1})),
+            (
+                "shell",
+                json!({"argv": ["sleep", "5"], "timeout_seconds": 1}),
+            ),
             ("shell", json!({"argv": ["true"], "timeout_seconds": 601})),
         ]),
         says("sorry"),

@@ -70,16 +70,19 @@ impl Rig {
 
     /// Starts another agent on a copy of the files as they are now, as if the process had died.
     pub(crate) async fn die_and_restart(&self) -> Self {
-        self.die_and_restart_with(|_| {}).await
-    }
-
-    pub(crate) async fn die_and_restart_with(
-        &self,
-        change: impl FnOnce(&mut AgentSettings),
-    ) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         copy_tree(&self.folder(), &dir.path().join("agent"));
-        Self::start_in(dir, self.network.clone(), change).await
+        Self::start_in(dir, self.network.clone(), |_| {}).await
+    }
+
+    /// Starts another agent on the files as they are now, in their place, as if the process had died.
+    pub(crate) async fn die_in_place_with(self, change: impl FnOnce(&mut AgentSettings)) -> Self {
+        let copy = TempDir::new().unwrap();
+        copy_tree(&self.folder(), copy.path());
+        self.state.shutdown().await;
+        std::fs::remove_dir_all(self.folder()).unwrap();
+        copy_tree(copy.path(), &self.folder());
+        Self::start_in(self.dir.clone(), self.network.clone(), change).await
     }
 
     pub(crate) fn folder(&self) -> PathBuf {

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use futures_util::stream::{self, BoxStream};
 use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use homing_agent::models::{Choice, Models};
 use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError};
 use homing_agent::turn::{Said, Tokens, ToolCall};

@@ -15,10 +15,10 @@ use super::frames::{Answer, ClientFrame, FrameName, ServerFrame};
 use super::writer::Outgoing;
 use super::{Ending, MAX_FRAME, Socket, close_code, commands};
 use crate::audit::{Decision, Kind};
-use crate::gateway::{Principal, approvals};
 use crate::gateway::error::ApiError;
 use crate::gateway::health::VERSION;
 use crate::gateway::routes::{self, Class, Frame, Need};
+use crate::gateway::{Principal, approvals};
 use crate::sessions::{self, Attachment, Said};
 
 /// Sessions that one socket follows; more is a client that forgets to reconnect.
