@@ -8,6 +8,8 @@ use homing_certs::{NetworkId, NodeId};
 
 use crate::budgets::Caps;
 use crate::limits::Rates;
+use crate::models::Models;
+use crate::policy::PolicySettings;
 
 /// Identity, place and limits of one agent.
 #[derive(Debug, Clone)]
@@ -31,6 +33,15 @@ pub struct AgentSettings {
     /// Pause between two words of the built-in assistant; 5 ms by default, which is a fast reader's
     /// pace and leaves time to interrupt.
     pub pace: Duration,
+    /// What tools may do; by default what reads may run and what changes is asked about.
+    pub policy: PolicySettings,
+    /// Folders besides the workspace in which the shell tool may start programs; none by default.
+    pub shell_roots: Vec<PathBuf>,
+    /// What programs that the agent starts never see: by default the agent's own directory. The
+    /// workspace in it is left out of this.
+    pub secret_dir: Option<PathBuf>,
+    /// Models that answer in place of the configured ones; for tests.
+    pub models: Option<Models>,
 }
 
 impl AgentSettings {
@@ -47,7 +58,23 @@ impl AgentSettings {
             caps: Caps::default(),
             liveness: Liveness::default(),
             pace: Duration::from_millis(5),
+            policy: PolicySettings::default(),
+            shell_roots: Vec::new(),
+            secret_dir: None,
+            models: None,
         }
+    }
+
+    /// Where tools work unless they are told otherwise.
+    #[must_use]
+    pub fn workspace(&self) -> PathBuf {
+        self.dir.join("workspace")
+    }
+
+    /// What programs that the agent starts never see.
+    #[must_use]
+    pub fn hidden(&self) -> PathBuf {
+        self.secret_dir.clone().unwrap_or_else(|| self.dir.clone())
     }
 }
 

@@ -5,6 +5,7 @@
 //! into a [`Principal`] and checks the table in `routes`. Resources have a file each.
 
 mod agent_info;
+mod approvals;
 mod auth;
 mod devices;
 mod diagnostics;
@@ -153,6 +154,10 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/api/whoami", get(whoami::get))
         .route("/api/agent-info", get(agent_info::get))
         .route("/api/devices", get(devices::list))
+        .route("/api/approvals", get(approvals::list))
+        .route("/api/approvals/{id}", get(approvals::get))
+        .route("/api/approvals/{id}/approve", post(approvals::approve))
+        .route("/api/approvals/{id}/deny", post(approvals::deny))
         .route("/api/sessions", get(sessions::list))
         .route("/api/sessions/{id}/clear", post(sessions::clear))
         .route(

@@ -1,18 +1,20 @@
 //! The agent: gateway, sessions, engine and store.
 //!
 //! Inner floors, arrows point down only: `gateway` (the only place with HTTP words) → services
-//! (`sessions`, `models`, `files`, `audit`, `feed`, `connections`, `system`) → engine (`turn`,
+//! (`sessions`, `approvals`, `models`, `files`, `audit`, `feed`, `connections`, `system`) → engine (`turn`,
 //! `turn_driver`, `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
 //! `homing-transport`; the gateway meets them through the small trait [`gateway::Caller`].
 
 #![forbid(unsafe_code)]
 
 mod agent;
+pub mod approvals;
 pub mod audit;
 pub mod budgets;
 pub mod calendar;
 pub mod clock;
 pub mod config;
+pub mod confine;
 pub mod confirmed_time;
 pub mod connections;
 pub mod denied;
@@ -22,6 +24,7 @@ pub mod files;
 pub mod gateway;
 pub mod limits;
 pub mod models;
+pub mod policy;
 pub mod providers;
 pub mod sessions;
 pub mod state;

@@ -33,12 +33,25 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// Whether its calls are counted and set aside for: those of the built-in assistant cost nobody
+    /// anything.
+    #[must_use]
+    pub fn is_metered(&self) -> bool {
+        self.label != BUILTIN
+    }
+
     /// Bytes of conversation that fit into its context beside an answer.
     #[must_use]
     pub fn room(&self) -> usize {
         let tokens = self.context_tokens.saturating_sub(self.max_output_tokens);
         usize::try_from(tokens).unwrap_or(usize::MAX) * BYTES_PER_TOKEN
     }
+}
+
+/// Tokens that a text of so many bytes has at most, as far as one can tell without the model.
+#[must_use]
+pub fn tokens_of(bytes: usize) -> u64 {
+    u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX)
 }
 
 /// The models of an agent. Cheap to clone.

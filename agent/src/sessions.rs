@@ -8,6 +8,7 @@
 mod actor;
 mod event;
 mod log;
+mod logs;
 mod queue;
 mod run;
 mod speaker;
@@ -20,8 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use actor::SessionsActor;
-pub use event::{Attachment, SessionEvent};
+pub use event::{Attachment, By, SessionEvent};
 pub use log::{SessionLog, Tail};
+pub use logs::Logs;
 pub use queue::MAX_QUEUED;
 pub use speaker::Speaker;
 
@@ -38,8 +40,6 @@ pub const MAX_MESSAGE: usize = 128 << 10;
 pub const MAX_CLIENT_MSG_ID: usize = 128;
 /// Commands that may wait for the actor; senders wait beyond that.
 const INBOX: usize = 128;
-/// Logs kept in memory; idle ones are read again from the database when they are needed.
-const MAX_LOGS: usize = 256;
 
 /// A session of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -127,7 +127,9 @@ struct Inner {
     feeds: Feeds,
     audit: Audit,
     engine: Engine,
-    logs: Mutex<HashMap<SessionKey, Arc<SessionLog>>>,
+    logs: Logs,
+    /// Turns that begin or cease to do nothing but wait for a person.
+    parks: mpsc::Sender<(i64, bool)>,
     active: Mutex<HashMap<i64, Active>>,
     /// Devices that are being cut off, with how many of their waiting turns have been removed so far.
     cutting: Mutex<HashMap<NodeId, usize>>,
@@ -147,12 +149,14 @@ impl Sessions {
     /// A handle and the actor behind it, which somebody must run.
     #[must_use]
     pub fn new(store: Store, feeds: Feeds, audit: Audit, engine: Engine) -> (Self, SessionsActor) {
+        let (parks, parked) = mpsc::channel(INBOX);
         let inner = Arc::new(Inner {
             store,
             feeds,
             audit,
+            logs: engine.approvals.logs().clone(),
             engine,
-            logs: Mutex::default(),
+            parks,
             active: Mutex::default(),
             cutting: Mutex::default(),
         });
@@ -162,7 +166,7 @@ impl Sessions {
                 inner: inner.clone(),
                 inbox,
             },
-            SessionsActor::new(inner, commands),
+            SessionsActor::new(inner, commands, parked),
         )
     }
 
@@ -253,6 +257,10 @@ impl Sessions {
             .await?
         {
             return Ok(false);
+        }
+        let approvals = &self.inner.engine.approvals;
+        if let Err(error) = approvals.cancel_session(user, session, "cleared").await {
+            tracing::error!(%error, "approvals of a cleared session could not be cancelled");
         }
         let log = self.inner.log(&key).await?;
         let published = move |events: &[_]| log.replace(events);
@@ -356,22 +364,8 @@ impl Sessions {
 }
 
 impl Inner {
-    /// The session's log; all appends of a session go through the one that is in the map.
     async fn log(&self, key: &SessionKey) -> Result<Arc<SessionLog>, StoreError> {
-        if let Some(log) = self.logs().get(key) {
-            return Ok(log.clone());
-        }
-        let head = self.store.last_seq(key.user, key.session.clone()).await?;
-        let feed = self.feeds.of(key.user);
-        let mut logs = self.logs();
-        if logs.len() >= MAX_LOGS {
-            logs.retain(|_, log| Arc::strong_count(log) > 1);
-        }
-        // Whoever was faster may have appended already; its log is the right one.
-        let log = logs.entry(key.clone()).or_insert_with(|| {
-            Arc::new(SessionLog::new(key.clone(), head, feed, self.store.clone()))
-        });
-        Ok(log.clone())
+        self.logs.of(key).await
     }
 
     fn cancel(&self, why: &'static str, which: impl Fn(&Active) -> bool) -> usize {
@@ -385,10 +379,6 @@ impl Inner {
 
     fn cutting(&self) -> MutexGuard<'_, HashMap<NodeId, usize>> {
         self.cutting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn logs(&self) -> MutexGuard<'_, HashMap<SessionKey, Arc<SessionLog>>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn active(&self) -> MutexGuard<'_, HashMap<i64, Active>> {

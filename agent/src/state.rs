@@ -8,20 +8,23 @@ use homing_certs::NodeId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::approvals::Approvals;
 use crate::audit::{Audit, AuditOpenError, Entry, Kind};
 use crate::budgets::Budgets;
 use crate::config::AgentSettings;
+use crate::confine::Confinement;
 use crate::connections::Connections;
 use crate::denied::{Denied, DeniedError};
 use crate::feed::Feeds;
 use crate::files::Files;
 use crate::limits::Limits;
 use crate::models::Models;
+use crate::policy::Policy;
 use crate::providers::BuiltinAssistant;
-use crate::sessions::{SessionError, Sessions};
+use crate::sessions::{Logs, SessionError, Sessions};
 use crate::store::{Store, StoreError};
 use crate::system::SystemProbe;
-use crate::tools::{DevicesTool, SystemTool, Tools, WhoAmITool};
+use crate::tools::{DevicesTool, ShellSettings, ShellTool, SystemTool, Tools, WhoAmITool};
 use crate::turn_driver::Engine;
 
 /// Longest wait for followers and turns at shutdown, below the whole process's deadline of 10 s.
@@ -75,6 +78,10 @@ pub struct AgentState {
     pub budgets: Budgets,
     /// Conversations.
     pub sessions: Sessions,
+    /// What waits for a person.
+    pub approvals: Approvals,
+    /// How programs are started.
+    pub confinement: Confinement,
     /// Stored files.
     pub files: Files,
     /// The machine.
@@ -100,14 +107,32 @@ impl AgentState {
         let system = SystemProbe::default();
         let connections = Connections::default();
         let feeds = Feeds::default();
+        let workspace = settings.workspace();
+        let confinement = Confinement::new(settings.hidden(), vec![workspace.clone()]);
+        let shell = ShellSettings {
+            roots: std::iter::once(workspace)
+                .chain(settings.shell_roots.clone())
+                .collect(),
+            unconfined_for_all: settings.policy.unconfined_for_all,
+        };
         let tools = Tools::new(
             vec![
                 Arc::new(SystemTool::new(system.clone())),
                 Arc::new(WhoAmITool),
                 Arc::new(DevicesTool::new(store.clone(), connections.clone())),
+                Arc::new(ShellTool::new(confinement.clone(), shell)),
             ],
             audit.clone(),
-        );
+        )
+        .under(Policy::new(settings.policy.clone()));
+        let logs = Logs::new(store.clone(), feeds.clone());
+        let minutes = u64::from(settings.policy.approval_minutes);
+        let lifetime = Duration::from_secs(60 * minutes);
+        let approvals = Approvals::new(store.clone(), logs, audit.clone(), lifetime);
+        let models = match &settings.models {
+            Some(models) => models.clone(),
+            None => Models::builtin(BuiltinAssistant::new(settings.pace)),
+        };
         let budgets = Budgets::new(store.clone(), settings.caps);
         let left_over = budgets.settle_left_over().await.map_err(OpenError::Store)?;
         if left_over > 0 {
@@ -117,8 +142,10 @@ impl AgentState {
             );
         }
         let engine = Engine {
-            models: Models::builtin(BuiltinAssistant::new(settings.pace)),
+            models,
             tools,
+            approvals: approvals.clone(),
+            budgets: budgets.clone(),
         };
         let (sessions, actor) = Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
         let tasks = TaskTracker::new();
@@ -135,6 +162,8 @@ impl AgentState {
             feeds,
             budgets,
             sessions,
+            approvals,
+            confinement,
             files,
             system,
             tasks,
@@ -196,6 +225,7 @@ fn open_files(settings: &AgentSettings) -> Result<(Store, Audit, Files, Denied),
         builder.mode(0o700);
     }
     builder.create(dir).map_err(folder)?;
+    builder.create(settings.workspace()).map_err(folder)?;
     let files = Files::open(dir, settings.sizes).map_err(folder)?;
     let store = Store::open(&dir.join("agent.db")).map_err(OpenError::Store)?;
     let audit = Audit::open(dir).map_err(OpenError::Audit)?;

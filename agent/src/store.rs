@@ -6,6 +6,7 @@
 //! A write that has returned is in the write-ahead log of the file: it survives the death of this
 //! process. Writes marked durable are also on the disk (`synchronous=FULL`) when they return.
 
+mod approvals;
 mod devices;
 mod events;
 mod messages;
@@ -22,9 +23,13 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use tokio::sync::Semaphore;
 
+pub use approvals::{
+    AnsweredBy, ApprovalRow, ApprovalState, Asked, MAX_PENDING, NewApproval, Resolution,
+    ResolvedBody,
+};
 pub use devices::{DeviceRow, SeenDevice};
 pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
-pub use messages::{Accepted, NewMessage, PendingTurn, TurnState};
+pub use messages::{Accepted, EndOfTurn, NewMessage, PendingTurn, TurnState};
 pub use sessions::SessionRow;
 pub use trust::{StoredTrust, TrustRow};
 pub use usage::{Charge, Payer, Spent, UsageRow};

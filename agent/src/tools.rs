@@ -1,9 +1,11 @@
 //! Tools: what a model may ask for while it answers, each with the scope that the asking device needs.
 //!
-//! All tools of this version only read. A tool runs with the rights of the device in whose name the
-//! turn runs, never with the agent's own.
+//! A tool runs with the rights of the device in whose name the turn runs, never with the agent's own.
+//! Whether a call may run is in `permission`, by the scopes and the policy.
 
 mod devices;
+mod permission;
+mod shell;
 mod system;
 mod whoami;
 
@@ -11,14 +13,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+pub use crate::policy::{Action, ToolEffect};
 pub use devices::DevicesTool;
+pub use permission::Permission;
+pub use shell::{ShellSettings, ShellTool};
 pub use system::SystemTool;
 pub use whoami::WhoAmITool;
 
-use crate::audit::{Audit, Decision, Entry, Kind};
+use crate::audit::Audit;
+use crate::policy::{Policy, Refusal};
 use crate::providers::ToolSpec;
 use crate::sessions::Speaker;
 use crate::turn::{MAX_RESULT, ToolCall, ToolOutcome};
@@ -27,7 +34,7 @@ use crate::turn::{MAX_RESULT, ToolCall, ToolOutcome};
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a tool gave no result; the text is told to the model.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolError {
     /// There is no such tool.
@@ -36,9 +43,18 @@ pub enum ToolError {
     /// The device may not.
     #[error("the scope {0} is missing")]
     Forbidden(&'static str),
-    /// It took too long.
-    #[error("it took longer than {} seconds", TIMEOUT.as_secs())]
-    TimedOut,
+    /// The policy refuses it.
+    #[error("{0}")]
+    Policy(#[from] Refusal),
+    /// A person would have to approve it, and nobody can be asked here.
+    #[error("a person must approve this, and nobody can be asked here")]
+    NeedsApproval,
+    /// The line about it could not be written.
+    #[error("the audit log cannot be written, so nothing may be changed")]
+    Unaudited,
+    /// It took longer than this many seconds.
+    #[error("it took longer than {0} seconds")]
+    TimedOut(u64),
     /// Its result is too long for a model.
     #[error("its result is longer than {MAX_RESULT} bytes")]
     TooLong,
@@ -55,6 +71,40 @@ pub trait Tool: Send + Sync {
     /// The scope that the asking device needs; none when every admitted device may.
     fn scope(&self) -> Option<&'static str>;
 
+    /// What a call with these arguments does.
+    fn effect(&self, _arguments: &Value) -> ToolEffect {
+        ToolEffect::Reads
+    }
+
+    /// What the tool's own configuration says about the call, in place of the policy's default.
+    fn action(&self, _arguments: &Value) -> Option<Action> {
+        None
+    }
+
+    /// The least strict answer that the policy may give, whatever is configured.
+    fn at_least(&self, _arguments: &Value) -> Action {
+        Action::Allow
+    }
+
+    /// The call in one line, for the person who is asked to approve it.
+    fn summary(&self, arguments: &Value) -> String {
+        format!("{} {arguments}", self.spec().name)
+    }
+
+    /// What an approval of the call is bound to beside its arguments; looked at again before it runs.
+    fn bind(
+        &self,
+        _speaker: &Speaker,
+        _arguments: &Value,
+    ) -> BoxFuture<'static, Result<Value, ToolError>> {
+        async { Ok(Value::Object(serde_json::Map::new())) }.boxed()
+    }
+
+    /// Longest run of a call.
+    fn timeout(&self, _arguments: &Value) -> Duration {
+        TIMEOUT
+    }
+
     /// Runs. Dropping the future cancels it.
     fn run(
         &self,
@@ -68,6 +118,7 @@ pub trait Tool: Send + Sync {
 pub struct Tools {
     by_name: Arc<BTreeMap<String, Arc<dyn Tool>>>,
     audit: Audit,
+    policy: Arc<Policy>,
 }
 
 impl std::fmt::Debug for Tools {
@@ -87,6 +138,16 @@ impl Tools {
         Self {
             by_name: Arc::new(by_name),
             audit,
+            policy: Arc::default(),
+        }
+    }
+
+    /// The same tools under these rules.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self {
+            policy: Arc::new(policy),
+            ..self
         }
     }
 
@@ -97,33 +158,8 @@ impl Tools {
             .values()
             .filter(|tool| allowed(tool.as_ref(), speaker))
             .map(|tool| tool.spec())
+            .filter(|spec| !self.policy.never(&spec.name))
             .collect()
-    }
-
-    /// Whether the device in whose name the turn runs may call this; the decision is in the audit log.
-    ///
-    /// # Errors
-    /// [`ToolError::Unknown`], [`ToolError::Forbidden`].
-    pub fn permit(&self, speaker: &Speaker, call: &ToolCall) -> Result<(), ToolError> {
-        let tool = self.find(&call.name)?;
-        let permitted = allowed(tool.as_ref(), speaker);
-        let scope = tool.scope().unwrap_or_default();
-        let entry = Entry::new(Kind::ToolCall)
-            .by(speaker.node_id, &speaker.handle, &speaker.path)
-            .call("tool", &call.name)
-            .capability(scope)
-            .decision(if permitted {
-                Decision::Allowed
-            } else {
-                Decision::Refused
-            });
-        // These tools change nothing, so a line that is lost does not stop them.
-        self.audit.note(entry);
-        if permitted {
-            Ok(())
-        } else {
-            Err(ToolError::Forbidden(scope))
-        }
     }
 
     /// Runs a call that is permitted, and always has an outcome.
@@ -147,10 +183,15 @@ impl Tools {
 
     async fn try_run(&self, speaker: Arc<Speaker>, call: &ToolCall) -> Result<Value, ToolError> {
         let tool = self.find(&call.name)?;
+        // Whoever let it through: in read-only mode nothing is changed.
+        if self.policy.read_only() && tool.effect(&call.arguments) == ToolEffect::Changes {
+            return Err(Refusal::ReadOnly.into());
+        }
+        let limit = tool.timeout(&call.arguments);
         let run = tool.run(speaker, call.arguments.clone());
-        let value = tokio::time::timeout(TIMEOUT, run)
+        let value = tokio::time::timeout(limit, run)
             .await
-            .map_err(|_| ToolError::TimedOut)??;
+            .map_err(|_| ToolError::TimedOut(limit.as_secs()))??;
         if value.to_string().len() > MAX_RESULT {
             return Err(ToolError::TooLong);
         }

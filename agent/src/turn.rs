@@ -58,12 +58,14 @@ enum State {
 struct Open {
     call: ToolCall,
     stage: Stage,
+    /// Under which approval it runs, if somebody was asked.
+    approval: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Stage {
     Deciding,
-    Asked { approval: i64 },
+    Asked,
     Running,
     Done(ToolOutcome),
 }
@@ -81,14 +83,24 @@ impl Turn {
         matches!(self.state, State::Ended)
     }
 
-    /// Whether it waits for a person: only then can it go on after a restart.
+    /// Whether it waits for a person.
     #[must_use]
     pub fn waits_for_approval(&self) -> bool {
-        let State::Tools(open) = &self.state else {
-            return false;
-        };
-        open.iter()
-            .any(|one| matches!(one.stage, Stage::Asked { .. }))
+        self.has_open(|one| one.stage == Stage::Asked)
+    }
+
+    /// Whether it can go on after a restart: somebody was asked about a call that has no outcome yet.
+    #[must_use]
+    pub fn outlives_restart(&self) -> bool {
+        let done = |one: &Open| matches!(one.stage, Stage::Done(_));
+        self.has_open(|one| one.approval.is_some() && !done(one))
+    }
+
+    fn has_open(&self, which: impl Fn(&Open) -> bool) -> bool {
+        match &self.state {
+            State::Tools(open) => open.iter().any(which),
+            _ => false,
+        }
     }
 
     /// Takes an event and says what is to be done. Events that do not fit the state change nothing:
@@ -233,6 +245,7 @@ impl Turn {
         let open = |call| Open {
             call,
             stage: Stage::Deciding,
+            approval: None,
         };
         self.state = State::Tools(calls.into_iter().map(open).collect());
         effects
@@ -257,7 +270,8 @@ impl Turn {
                         }]
                     }
                     Verdict::Ask { approval } => {
-                        one.stage = Stage::Asked { approval };
+                        one.stage = Stage::Asked;
+                        one.approval = Some(approval);
                         vec![Effect::Keep, Effect::AwaitApproval(approval)]
                     }
                     Verdict::Refuse(why) => {
@@ -306,19 +320,24 @@ impl Turn {
             one.stage = Stage::Done(outcome.clone());
         }
         let mut effects = vec![Effect::ShowOutcome(outcome)];
+        let kept = open.iter().any(|one| one.approval.is_some());
         if let Some(done) = all_done(open) {
             self.said.extend(done.into_iter().map(Said::Tool));
-            effects.extend(self.call_model());
-        } else if self.waits_for_approval() {
+            let next = self.call_model();
+            // What was kept is not how it stands any more.
+            effects.extend(kept.then_some(Effect::Keep));
+            effects.extend(next);
+        } else if kept {
             effects.push(Effect::Keep);
         }
         effects
     }
 
-    /// What waits for a person goes on waiting. What ran when the process died may have done its work
-    /// or not: the model is told so, and nothing is done twice.
+    /// What waits for a person goes on waiting; what runs under an approval is asked about again,
+    /// because only the approval knows whether it was used. What else ran when the process died may
+    /// have done its work or not: the model is told so, and nothing is done twice.
     fn resume(&mut self) -> Vec<Effect> {
-        if !self.waits_for_approval() {
+        if !self.outlives_restart() {
             let text = "the agent was restarted while it answered; ask again".to_owned();
             return self.stop(EndReason::Failed(text));
         }
@@ -327,16 +346,19 @@ impl Turn {
         };
         let mut effects = Vec::new();
         for one in open {
-            match &one.stage {
-                Stage::Asked { approval } => effects.push(Effect::AwaitApproval(*approval)),
-                Stage::Deciding => effects.push(Effect::Decide(one.call.clone())),
-                Stage::Running => {
+            match (&one.stage, one.approval) {
+                (Stage::Asked | Stage::Running, Some(approval)) => {
+                    one.stage = Stage::Asked;
+                    effects.push(Effect::AwaitApproval(approval));
+                }
+                (Stage::Deciding, _) => effects.push(Effect::Decide(one.call.clone())),
+                (Stage::Asked | Stage::Running, None) => {
                     let why = "the agent was restarted while this ran; whether it took effect is not known";
                     let outcome = refused(&one.call, why.to_owned());
                     one.stage = Stage::Done(outcome.clone());
                     effects.push(Effect::ShowOutcome(outcome));
                 }
-                Stage::Done(_) => {}
+                (Stage::Done(_), _) => {}
             }
         }
         effects
@@ -358,8 +380,8 @@ impl Turn {
 }
 
 fn asked(open: &mut [Open], approval: i64) -> Option<&mut Open> {
-    let stage = Stage::Asked { approval };
-    open.iter_mut().find(|one| one.stage == stage)
+    open.iter_mut()
+        .find(|one| one.stage == Stage::Asked && one.approval == Some(approval))
 }
 
 fn all_done(open: &[Open]) -> Option<Vec<ToolOutcome>> {

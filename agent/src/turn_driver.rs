@@ -1,49 +1,30 @@
-//! Does the effects of a turn: asks the models, runs tools beside each other, shows what comes, and
-//! feeds the events back. Everything that runs for a turn lives in this one future and ends with it.
+//! Does the effects of a turn: asks the models, the policy and people, runs tools beside each other,
+//! shows what comes, and feeds the events back. Everything that runs for a turn lives in this one
+//! future and ends with it.
+
+mod answers;
+mod metering;
+mod sink;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, FuturesUnordered, ReadyChunks};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
+pub use sink::{ShowFailed, Shown, Sink};
+
+use answers::{Answers, ends_round};
+use metering::Metering;
+use sink::show_text;
+
+use crate::approvals::{Approvals, Origin, Outcome};
+use crate::budgets::Budgets;
 use crate::models::{Choice, Models};
-use crate::providers::{ModelEvent, ModelRequest, ProviderError};
-use crate::sessions::Speaker;
-use crate::tools::Tools;
+use crate::providers::ModelRequest;
+use crate::tools::{Permission, Tools};
 use crate::turn::{Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn, Verdict};
-
-/// Silence of a model after which it is given up.
-const IDLE: Duration = Duration::from_secs(60);
-/// Pieces that are ready at the same moment and shown together.
-const CHUNK: usize = 64;
-
-/// Something for whoever follows the turn.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Shown {
-    /// Text of the answer.
-    Text(String),
-    /// What the turn is doing: a state, not a text for people.
-    Status(&'static str),
-    /// A tool is asked for.
-    Call(ToolCall),
-    /// A tool has ended.
-    Outcome(ToolOutcome),
-}
-
-/// What could not be shown is lost; the turn ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the answer could not be stored")]
-pub struct ShowFailed;
-
-/// Where a turn shows itself.
-pub trait Sink: Send + Sync {
-    /// Shows, in order. Slow followers do not slow the turn.
-    fn show(&self, shown: Vec<Shown>) -> BoxFuture<'_, Result<(), ShowFailed>>;
-}
 
 /// What a turn works with.
 #[derive(Debug, Clone)]
@@ -52,116 +33,210 @@ pub struct Engine {
     pub models: Models,
     /// The tools.
     pub tools: Tools,
+    /// Where people are asked.
+    pub approvals: Approvals,
+    /// What models may cost.
+    pub budgets: Budgets,
 }
 
-type Answers = ReadyChunks<BoxStream<'static, Result<ModelEvent, ProviderError>>>;
+/// How a turn begins.
+#[derive(Debug)]
+pub enum Begin {
+    /// With what was said; the last is the person's message.
+    Anew(Vec<Said>),
+    /// Where an earlier process left it.
+    Again(Box<Turn>),
+}
 
 /// One turn that runs.
 struct Drive<'a> {
     engine: &'a Engine,
-    speaker: Arc<Speaker>,
+    origin: Origin,
     choices: &'a [Choice],
+    sink: &'a dyn Sink,
     answers: Option<Answers>,
     /// The model that answers now.
     speaking: usize,
+    /// What is set aside for its answer.
+    metering: Metering,
     tools: FuturesUnordered<BoxFuture<'static, ToolOutcome>>,
+    people: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// Whether the sink was told that only a person is waited for.
+    waiting: bool,
     shown: Vec<Shown>,
     end: Option<End>,
 }
 
-/// Runs a turn to its end, with models that may answer, best first. `cancel` interrupts it.
+/// Runs a turn to its end, with models that may answer, best first. `cancel` interrupts it. `None`
+/// when it was cancelled and goes on after a restart.
 pub async fn drive(
     engine: &Engine,
     choices: &[Choice],
-    speaker: Arc<Speaker>,
-    said: Vec<Said>,
+    origin: Origin,
+    begin: Begin,
     sink: &dyn Sink,
     cancel: &CancellationToken,
-) -> End {
-    let mut turn = Turn::new();
+) -> Option<End> {
     let mut drive = Drive {
         engine,
-        speaker,
+        origin,
         choices,
+        sink,
         answers: None,
         speaking: 0,
+        metering: Metering::new(engine.budgets.clone()),
         tools: FuturesUnordered::new(),
+        people: FuturesUnordered::new(),
+        waiting: false,
         shown: Vec::new(),
         end: None,
     };
-    let rooms = choices.iter().map(Choice::room).collect();
-    let mut events = VecDeque::from([Event::Begin { said, rooms }]);
-    loop {
-        while let Some(event) = events.pop_front() {
-            for effect in turn.handle(event) {
-                events.extend(drive.perform(effect).await);
-            }
+    let (mut turn, first) = match begin {
+        Begin::Anew(said) => {
+            let rooms = choices.iter().map(Choice::room).collect();
+            (Turn::new(), Event::Begin { said, rooms })
         }
-        let shown = std::mem::take(&mut drive.shown);
-        if !shown.is_empty()
-            && let Err(failed) = sink.show(shown).await
-        {
-            return end_unshown(&mut turn, drive.end, failed);
+        Begin::Again(turn) => (*turn, Event::Resume),
+    };
+    let mut events = VecDeque::from([first]);
+    loop {
+        if let Err(failed) = drive.handle(&mut turn, events, cancel).await {
+            return Some(end_unshown(&mut turn, drive.end, failed));
         }
         if let Some(end) = drive.end {
-            return end;
+            return Some(end);
         }
+        drive.tell_waiting(&turn).await;
         events = drive.next(cancel).await.into();
+        let stopped = events.front() == Some(&Event::Interrupt);
+        if stopped && sink.goes_on_later() && turn.outlives_restart() {
+            return None;
+        }
     }
 }
 
 impl Drive<'_> {
+    async fn handle(
+        &mut self,
+        turn: &mut Turn,
+        mut events: VecDeque<Event>,
+        cancel: &CancellationToken,
+    ) -> Result<(), ShowFailed> {
+        while let Some(event) = events.pop_front() {
+            for effect in turn.handle(event) {
+                match effect {
+                    Effect::Keep => self.keep(turn).await?,
+                    Effect::Decide(call) => events.push_back(self.decide(call, cancel).await?),
+                    Effect::CallModel { said, choice } => {
+                        events.extend(self.call_model(said, choice).await);
+                    }
+                    Effect::StopAll => self.stop_all().await,
+                    effect => events.extend(self.perform(effect)),
+                }
+            }
+        }
+        self.show().await
+    }
+
     /// Does an effect; what is known at once comes back as an event.
-    async fn perform(&mut self, effect: Effect) -> Option<Event> {
+    fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::CallModel { said, choice } => self.call_model(said, choice),
             Effect::Compact { .. } => {
                 let text = "the conversation is too long for the model; begin a new session";
                 return Some(Event::CompactionFailed(text.to_owned()));
             }
-            Effect::Decide(call) => {
-                let verdict = match self.engine.tools.permit(&self.speaker, &call) {
-                    Ok(()) => Verdict::Run,
-                    Err(error) => Verdict::Refuse(error.to_string()),
-                };
-                return Some(Event::Decided {
-                    id: call.id,
-                    verdict,
-                });
-            }
-            Effect::RunTool { call, .. } => {
-                let registry = self.engine.tools.clone();
-                let speaker = self.speaker.clone();
+            Effect::RunTool { call, approval } => {
+                let (engine, origin) = (self.engine.clone(), self.origin.clone());
                 self.tools
-                    .push(async move { registry.run(speaker, call).await }.boxed());
+                    .push(async move { run_tool(engine, origin, call, approval).await }.boxed());
             }
-            Effect::AwaitApproval(_) | Effect::Keep => {}
+            Effect::AwaitApproval(id) => {
+                let approvals = self.engine.approvals.clone();
+                let user = self.origin.speaker.user_id;
+                self.people
+                    .push(async move { answer(approvals.outcome(user, id).await, id) }.boxed());
+            }
             Effect::ShowText(text) => show_text(&mut self.shown, text),
             Effect::ShowCall(call) => self.shown.push(Shown::Call(call)),
             Effect::ShowOutcome(outcome) => self.shown.push(Shown::Outcome(outcome)),
             Effect::ShowStatus(status) => self.shown.push(Shown::Status(status)),
-            Effect::StopAll => {
-                self.answers = None;
-                self.tools = FuturesUnordered::new();
-            }
             Effect::End(end) => self.end = Some(end),
+            // These wait, so `handle` does them.
+            Effect::Keep | Effect::Decide(_) | Effect::CallModel { .. } | Effect::StopAll => {}
         }
         None
     }
 
-    fn call_model(&mut self, said: Vec<Said>, choice: usize) {
+    async fn keep(&mut self, turn: &Turn) -> Result<(), ShowFailed> {
+        let checkpoint = match turn.outlives_restart() {
+            true => Some(serde_json::to_string(turn).map_err(|error| {
+                tracing::error!(%error, "a turn could not be written down");
+                ShowFailed
+            })?),
+            false => None,
+        };
+        self.sink.keep(checkpoint).await
+    }
+
+    /// What was shown before comes before the question in the log.
+    async fn decide(
+        &mut self,
+        call: ToolCall,
+        cancel: &CancellationToken,
+    ) -> Result<Event, ShowFailed> {
+        self.show().await?;
+        let verdict = tokio::select! {
+            biased;
+            // The interrupt itself comes next, and ends what may have been asked already.
+            () = cancel.cancelled() => Verdict::Refuse("the turn was stopped".to_owned()),
+            verdict = verdict(self.engine, &self.origin, &call) => verdict,
+        };
+        Ok(Event::Decided {
+            id: call.id,
+            verdict,
+        })
+    }
+
+    async fn show(&mut self) -> Result<(), ShowFailed> {
+        let shown = std::mem::take(&mut self.shown);
+        match shown.is_empty() {
+            true => Ok(()),
+            false => self.sink.show(shown).await,
+        }
+    }
+
+    async fn tell_waiting(&mut self, turn: &Turn) {
+        let waits = turn.waits_for_approval() && self.tools.is_empty();
+        if std::mem::replace(&mut self.waiting, waits) != waits {
+            self.sink.waiting(waits).await;
+        }
+    }
+
+    async fn stop_all(&mut self) {
+        self.answers = None;
+        self.tools = FuturesUnordered::new();
+        self.people = FuturesUnordered::new();
+        self.metering.cut_off().await;
+    }
+
+    async fn call_model(&mut self, said: Vec<Said>, choice: usize) -> Option<Event> {
         let Some(chosen) = self.choices.get(choice) else {
-            return;
+            let text = "the model that answered before has gone; ask again";
+            return Some(Event::ModelFailed(text.to_owned()));
         };
         let request = ModelRequest {
             model: chosen.model.clone(),
             system: String::new(),
             said,
-            tools: self.engine.tools.specs(&self.speaker),
+            tools: self.engine.tools.specs(&self.origin.speaker),
             max_output_tokens: chosen.max_output_tokens,
         };
+        if let Err(refused) = self.metering.begin(&self.origin, chosen, &request).await {
+            return Some(Event::OverBudget(refused));
+        }
         self.speaking = choice;
-        self.answers = Some(chosen.provider.ask(request).ready_chunks(CHUNK));
+        self.answers = Some(Answers::new(chosen.provider.ask(request)));
+        None
     }
 
     async fn next(&mut self, cancel: &CancellationToken) -> Vec<Event> {
@@ -172,17 +247,11 @@ impl Drive<'_> {
         let events = tokio::select! {
             biased;
             () = cancel.cancelled() => vec![Event::Interrupt],
-            chunk = next_answers(&mut self.answers) => {
-                chunk.into_iter().map(|answer| event_of(answer, price)).collect()
-            }
+            events = answers::next(&mut self.answers, price) => events,
+            Some(event) = self.people.next() => vec![event],
             Some(outcome) = self.tools.next() => vec![Event::ToolDone(outcome)],
         };
-        let ends_round = |event: &Event| {
-            matches!(
-                event,
-                Event::Finished { .. } | Event::ModelFailed(_) | Event::ContextTooLong(_)
-            )
-        };
+        self.metering.listen(&events).await;
         if events.iter().any(ends_round) {
             self.answers = None;
         }
@@ -190,38 +259,67 @@ impl Drive<'_> {
     }
 }
 
-async fn next_answers(answers: &mut Option<Answers>) -> Vec<Result<ModelEvent, ProviderError>> {
-    let Some(stream) = answers else {
-        return std::future::pending().await;
-    };
-    match tokio::time::timeout(IDLE, stream.next()).await {
-        Ok(Some(chunk)) => chunk,
-        Ok(None) => vec![Err(ProviderError::BrokenOff)],
-        Err(_) => vec![Err(ProviderError::Silent(IDLE.as_secs()))],
+async fn verdict(engine: &Engine, origin: &Origin, call: &ToolCall) -> Verdict {
+    let tools = &engine.tools;
+    match tools.judge(&origin.speaker, call).await {
+        Ok(Permission::Run) => Verdict::Run,
+        Ok(Permission::Ask { summary }) => {
+            let bound = match tools.bind(&origin.speaker, call).await {
+                Ok(bound) => bound,
+                Err(error) => return Verdict::Refuse(error.to_string()),
+            };
+            match engine.approvals.ask(origin, call, summary, bound).await {
+                Ok(approval) => Verdict::Ask { approval },
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "nobody was asked");
+                    Verdict::Refuse(format!("nobody could be asked: {error}"))
+                }
+            }
+        }
+        Err(error) => Verdict::Refuse(error.to_string()),
     }
 }
 
-fn event_of(
-    answer: Result<ModelEvent, ProviderError>,
-    price: Option<crate::models::Price>,
-) -> Event {
-    match answer {
-        Ok(ModelEvent::Text(text)) => Event::Text(text),
-        Ok(ModelEvent::Call(call)) => Event::Call(call),
-        Ok(ModelEvent::Finished(tokens)) => Event::Finished {
-            tokens,
-            cost: price.map(|price| price.cost(tokens)),
-        },
-        Err(error @ ProviderError::ContextTooLong) => Event::ContextTooLong(error.to_string()),
-        Err(error) => Event::ModelFailed(error.to_string()),
+async fn run_tool(
+    engine: Engine,
+    origin: Origin,
+    call: ToolCall,
+    approval: Option<i64>,
+) -> ToolOutcome {
+    if let Some(id) = approval
+        && let Err(why) = claim(&engine, &origin, &call, id).await
+    {
+        return ToolOutcome {
+            id: call.id,
+            name: call.name,
+            result: Err(why),
+        };
     }
+    engine.tools.run(origin.speaker, call).await
 }
 
-fn show_text(shown: &mut Vec<Shown>, text: String) {
-    if let Some(Shown::Text(before)) = shown.last_mut() {
-        before.push_str(&text);
-    } else {
-        shown.push(Shown::Text(text));
+/// The policy is asked again: what was approved may be forbidden by now.
+async fn claim(engine: &Engine, origin: &Origin, call: &ToolCall, id: i64) -> Result<(), String> {
+    let tools = &engine.tools;
+    let judged = tools.judge(&origin.speaker, call).await;
+    judged.map_err(|error| error.to_string())?;
+    let bound = tools.bind(&origin.speaker, call).await;
+    let bound = bound.map_err(|error| error.to_string())?;
+    let claimed = engine.approvals.claim(origin, id, call, &bound).await;
+    claimed.map_err(|error| {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            id,
+            "an approval was not used"
+        );
+        error.to_string()
+    })
+}
+
+fn answer(outcome: Outcome, approval: i64) -> Event {
+    match outcome {
+        Outcome::Approved => Event::Approved { approval },
+        Outcome::Denied(why) => Event::Denied { approval, why },
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Kind {
     Call,
     /// A tool is about to run for a turn.
     ToolCall,
+    /// Somebody is asked for an approval, answers, or one is used.
+    Approval,
     /// A turn has ended.
     Turn,
     /// A device has been cut off.

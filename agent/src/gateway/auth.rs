@@ -278,10 +278,14 @@ async fn pass(state: &Arc<AgentState>, request: &mut Request<Body>) -> Result<()
         .map_err(|error| refuse(state, &principal, request, scope, error))?;
     if route.class != Class::Read {
         let line = line(&principal, request, scope, Kind::Call).decision(Decision::Allowed);
-        state.audit.record(line).await.map_err(|error| {
-            tracing::error!(%error, "a call was refused because it could not be audited");
-            ApiError::audit_unavailable()
-        })?;
+        if route.class == Class::Stop {
+            state.audit.note(line);
+        } else {
+            state.audit.record(line).await.map_err(|error| {
+                tracing::error!(%error, "a call was refused because it could not be audited");
+                ApiError::audit_unavailable()
+            })?;
+        }
     }
     request.extensions_mut().insert(principal);
     Ok(())

@@ -18,10 +18,11 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
+use crate::approvals::ApprovalError;
 use crate::files::FileError;
 use crate::limits::RateLimited;
 use crate::sessions::SessionError;
-use crate::store::StoreError;
+use crate::store::{ApprovalRow, StoreError};
 
 /// Names the request in the log; on every answer.
 pub const REQUEST_ID_HEADER: &str = "homing-request-id";
@@ -179,6 +180,39 @@ impl From<SessionError> for ApiError {
                 "try again soon",
             ),
         }
+    }
+}
+
+impl From<ApprovalError> for ApiError {
+    fn from(error: ApprovalError) -> Self {
+        let text = error.to_string();
+        match error {
+            ApprovalError::NotFound => Self::not_found(),
+            ApprovalError::Over(row) => {
+                let hint = "nothing is left to answer; the approval itself says how it ended";
+                Self::new(StatusCode::CONFLICT, "already_answered", ending(&row), hint)
+            }
+            ApprovalError::Audit(error) => {
+                tracing::error!(%error, "an approval was refused because it could not be audited");
+                Self::audit_unavailable()
+            }
+            ApprovalError::Store(error) => error.into(),
+            ApprovalError::TooLong | ApprovalError::TooMany | ApprovalError::NotCovered => {
+                Self::bad_request("bad_approval", text)
+            }
+        }
+    }
+}
+
+/// Who was faster, and with what.
+fn ending(row: &ApprovalRow) -> String {
+    let state = row.state.as_str();
+    match &row.answered {
+        Some(by) => format!(
+            "{} answered it already from the device {}: it is {state}",
+            by.handle, by.device
+        ),
+        None => format!("it is {state}: {}", row.reason),
     }
 }
 

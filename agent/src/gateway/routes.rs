@@ -61,6 +61,20 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/whoami", Admitted, Read),
     route("GET", "/api/agent-info", Admitted, Read),
     route("GET", "/api/devices", Admitted, Read),
+    route("GET", "/api/approvals", Scope("exec.approve"), Read),
+    route("GET", "/api/approvals/{id}", Scope("exec.approve"), Read),
+    route(
+        "POST",
+        "/api/approvals/{id}/approve",
+        Scope("exec.approve"),
+        Write,
+    ),
+    route(
+        "POST",
+        "/api/approvals/{id}/deny",
+        Scope("exec.approve"),
+        Stop,
+    ),
     route("GET", "/api/sessions", Scope("chat"), Read),
     route("POST", "/api/sessions/{id}/clear", Scope("chat"), Write),
     route("POST", "/api/upload", Scope("files"), Write),
@@ -83,6 +97,7 @@ pub const FRAMES: &[Frame] = &[
     frame("text_final", Scope("chat"), Run),
     frame("interrupt", Scope("chat"), Stop),
     frame("command", Scope("chat"), Write),
+    frame("approval_answer", Scope("exec.approve"), Write),
 ];
 
 const fn route(method: &'static str, path: &'static str, need: Need, class: Class) -> Route {

@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::queue::{Run, RunQueue};
-use super::run::Finished;
+use super::run::{Ended, SHUTDOWN};
 use super::{
     Active, Activity, Inner, Message, Said, SessionError, SessionEvent, SessionKey, Speaker, run,
 };
@@ -50,17 +50,23 @@ pub(super) enum Command {
 pub struct SessionsActor {
     inner: Arc<Inner>,
     commands: mpsc::Receiver<Command>,
+    parked: mpsc::Receiver<(i64, bool)>,
     queue: RunQueue,
     turns: HashMap<i64, PendingTurn>,
-    tasks: JoinSet<Option<Finished>>,
+    tasks: JoinSet<Ended>,
     running: HashMap<Id, i64>,
 }
 
 impl SessionsActor {
-    pub(super) fn new(inner: Arc<Inner>, commands: mpsc::Receiver<Command>) -> Self {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        commands: mpsc::Receiver<Command>,
+        parked: mpsc::Receiver<(i64, bool)>,
+    ) -> Self {
         Self {
             inner,
             commands,
+            parked,
             queue: RunQueue::default(),
             turns: HashMap::new(),
             tasks: JoinSet::new(),
@@ -78,6 +84,11 @@ impl SessionsActor {
                     Some(command) => self.handle(command).await,
                     None => break,
                 },
+                Some((turn_id, waits)) = self.parked.recv() => {
+                    for run in self.queue.park(turn_id, waits) {
+                        self.start(run);
+                    }
+                }
                 Some(ended) = self.tasks.join_next_with_id() => {
                     for run in self.ended(ended).await {
                         self.start(run);
@@ -86,7 +97,9 @@ impl SessionsActor {
             }
         }
         self.commands.close();
-        self.inner.cancel("shutdown", |_| true);
+        // Turns must not wait for this actor while it waits for them.
+        self.parked.close();
+        self.inner.cancel(SHUTDOWN, |_| true);
         let drain = async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
                 self.ended(ended).await;
@@ -155,6 +168,7 @@ impl SessionsActor {
             speaker: to_json(speaker.as_ref()),
             text: message.text,
             running: position == 0,
+            checkpoint: None,
         };
         let new = NewMessage {
             user: turn.user,
@@ -188,11 +202,12 @@ impl SessionsActor {
     }
 
     async fn resume(&mut self, turn: PendingTurn, allowed: bool) {
-        if turn.running || !allowed {
+        let goes_on = !turn.running || turn.checkpoint.is_some();
+        if goes_on && allowed {
+            self.add(turn);
+        } else {
             let reason = if allowed { "restarted" } else { "revoked" };
             self.close(turn, reason).await;
-        } else {
-            self.add(turn);
         }
     }
 
@@ -231,7 +246,7 @@ impl SessionsActor {
 
     /// Frees the place of a turn, then stores its end: whoever sees the end finds the place free.
     /// Gives the turns that may start now.
-    async fn ended(&mut self, ended: Result<(Id, Option<Finished>), JoinError>) -> Vec<Run> {
+    async fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) -> Vec<Run> {
         let (id, outcome) = match ended {
             Ok((id, outcome)) => (id, Ok(outcome)),
             Err(error) => (error.id(), Err(error)),
@@ -244,12 +259,13 @@ impl SessionsActor {
         self.remove_cut_devices().await;
         let next = self.queue.finished(turn_id);
         match outcome {
-            Ok(Some(finished)) => {
-                if let Err(error) = run::finish_turn(&self.inner, finished).await {
+            Ok(Ended::Over(finished)) => {
+                if let Err(error) = run::finish_turn(&self.inner, *finished).await {
                     tracing::error!(%error, turn_id, "the end of a turn could not be stored");
                 }
             }
-            Ok(None) => {
+            Ok(Ended::Left) => {}
+            Ok(Ended::NotBegun) => {
                 if let Some(turn) = turn {
                     self.close(turn, "failed").await;
                 }

@@ -19,6 +19,15 @@ pub struct Attachment {
     pub kind: String,
 }
 
+/// Who answered an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct By {
+    /// Handle of the user.
+    pub user: String,
+    /// The device.
+    pub device: String,
+}
+
 /// One event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -73,6 +82,34 @@ pub enum SessionEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A person must approve a tool call.
+    ApprovalRequired {
+        /// Names the approval.
+        id: i64,
+        /// Which tool.
+        tool: String,
+        /// Its exact arguments.
+        arguments: Value,
+        /// What the approval is bound to beside them.
+        bound: Value,
+        /// One line for people.
+        summary: String,
+        /// Unix seconds; no answer until then is a no.
+        expires_at: i64,
+    },
+    /// An approval has its end.
+    ApprovalResolved {
+        /// Which one.
+        id: i64,
+        /// `approved`, `denied` or `expired`.
+        decision: &'static str,
+        /// Who answered; absent when nobody did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<By>,
+        /// Why it ended without an answer.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// The whole answer.
     Response {
         /// Text.
@@ -99,6 +136,15 @@ pub enum SessionEvent {
 }
 
 impl SessionEvent {
+    /// The same event about this approval.
+    #[must_use]
+    pub(crate) fn of_approval(mut self, approval: i64) -> Self {
+        if let Self::ApprovalRequired { id, .. } = &mut self {
+            *id = approval;
+        }
+        self
+    }
+
     /// As it is stored.
     #[must_use]
     pub fn body(&self) -> String {

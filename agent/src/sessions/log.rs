@@ -107,7 +107,7 @@ impl SessionLog {
     }
 
     /// Makes stored events visible. Called on the database's writer thread, in commit order.
-    pub(super) fn publish(&self, events: &[LoggedEvent]) {
+    pub(crate) fn publish(&self, events: &[LoggedEvent]) {
         let mut ring = self.lock();
         for event in events {
             ring.head = event.seq;

@@ -1,7 +1,8 @@
 //! Which turn runs and which waits, pure.
 //!
 //! One turn runs per device and one per session. A device's turns start in the order in which they
-//! came; when several devices wait, the oldest turn that can start does.
+//! came; when several devices wait, the oldest turn that can start does. A turn that waits for a
+//! person is parked: it keeps its session and lets its device's turns in other sessions pass.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -11,6 +12,8 @@ use super::SessionKey;
 
 /// Turns of one device that may wait.
 pub const MAX_QUEUED: usize = 20;
+/// Turns of one device that may be parked; the next one keeps its device busy.
+const MAX_PARKED: usize = 20;
 
 /// A turn in the queue. Ids rise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,7 @@ pub(super) struct QueueFull;
 #[derive(Debug, Default)]
 pub(super) struct RunQueue {
     running: HashMap<i64, Run>,
+    parked: HashSet<i64>,
     waiting: HashMap<NodeId, VecDeque<Run>>,
 }
 
@@ -34,7 +38,7 @@ impl RunQueue {
     /// Where a new turn would stand: 0 starts at once.
     pub(super) fn position(&self, device: NodeId, key: &SessionKey) -> Result<usize, QueueFull> {
         let waiting = self.waiting.get(&device).map_or(0, VecDeque::len);
-        if waiting == 0 && self.free(device, key) {
+        if self.starts(device, key) {
             return Ok(0);
         }
         if waiting >= MAX_QUEUED {
@@ -46,11 +50,7 @@ impl RunQueue {
 
     /// Adds a turn. True when it starts at once.
     pub(super) fn push(&mut self, run: Run) -> bool {
-        let waits = self
-            .waiting
-            .get(&run.device)
-            .is_some_and(|queue| !queue.is_empty());
-        if !waits && self.free(run.device, &run.key) {
+        if self.starts(run.device, &run.key) {
             self.running.insert(run.turn_id, run);
             return true;
         }
@@ -61,6 +61,27 @@ impl RunQueue {
     /// Ends a turn and gives those that start now.
     pub(super) fn finished(&mut self, turn_id: i64) -> Vec<Run> {
         self.running.remove(&turn_id);
+        self.parked.remove(&turn_id);
+        self.start_waiting()
+    }
+
+    /// A running turn does nothing but wait for a person, or goes on. Gives those that start now. One
+    /// that goes on runs beside what its device started meanwhile.
+    pub(super) fn park(&mut self, turn_id: i64, waits: bool) -> Vec<Run> {
+        let Some(run) = self.running.get(&turn_id) else {
+            return vec![];
+        };
+        if !waits {
+            self.parked.remove(&turn_id);
+            return vec![];
+        }
+        let of_device = |id: &&i64| {
+            let other = self.running.get(*id);
+            other.is_some_and(|other| other.device == run.device)
+        };
+        if self.parked.iter().filter(of_device).count() < MAX_PARKED {
+            self.parked.insert(turn_id);
+        }
         self.start_waiting()
     }
 
@@ -89,33 +110,45 @@ impl RunQueue {
             .count()
     }
 
-    fn free(&self, device: NodeId, key: &SessionKey) -> bool {
-        !self
-            .running
+    /// Whether a new turn would start at once: nothing holds its device or its session, and nothing
+    /// of its device stands in front of it but what waits for a parked turn.
+    fn starts(&self, device: NodeId, key: &SessionKey) -> bool {
+        let session_is_free = self.running.values().all(|run| run.key != *key);
+        let waiting = self.waiting.get(&device);
+        let first = waiting.is_none_or(|queue| queue.iter().all(|run| self.behind_parked(run)));
+        session_is_free && first && !self.busy(device)
+    }
+
+    fn busy(&self, device: NodeId) -> bool {
+        self.running
             .values()
-            .any(|run| run.device == device || run.key == *key)
+            .any(|run| run.device == device && !self.parked.contains(&run.turn_id))
+    }
+
+    fn behind_parked(&self, waiting: &Run) -> bool {
+        let mut parked = self.parked.iter().filter_map(|id| self.running.get(id));
+        parked.any(|run| run.key == waiting.key)
     }
 
     fn start_waiting(&mut self) -> Vec<Run> {
         self.waiting.retain(|_, queue| !queue.is_empty());
-        let mut heads: Vec<(i64, NodeId)> = self
-            .waiting
-            .iter()
-            .filter_map(|(device, queue)| queue.front().map(|run| (run.turn_id, *device)))
-            .collect();
+        let first = |queue: &VecDeque<Run>| {
+            let run = queue.iter().find(|run| !self.behind_parked(run));
+            run.map(|run| (run.turn_id, run.device))
+        };
+        let mut heads: Vec<(i64, NodeId)> = self.waiting.values().filter_map(first).collect();
         heads.sort_by_key(|(turn_id, _)| *turn_id);
         let mut busy: HashSet<SessionKey> =
             self.running.values().map(|run| run.key.clone()).collect();
         let mut started = Vec::new();
-        for (_, device) in heads {
+        for (turn_id, device) in heads {
+            let idle = !self.busy(device);
             let Some(queue) = self.waiting.get_mut(&device) else {
                 continue;
             };
-            let idle = !self.running.values().any(|run| run.device == device);
-            let startable = queue
-                .front()
-                .is_some_and(|run| idle && !busy.contains(&run.key));
-            if startable && let Some(run) = queue.pop_front() {
+            let at = queue.iter().position(|run| run.turn_id == turn_id);
+            let startable = |at: &usize| idle && !busy.contains(&queue[*at].key);
+            if let Some(run) = at.filter(startable).and_then(|at| queue.remove(at)) {
                 busy.insert(run.key.clone());
                 self.running.insert(run.turn_id, run.clone());
                 started.push(run);
@@ -195,6 +228,39 @@ mod tests {
         queue.push(run(3, 2, "b"));
         let (removed, started) = queue.remove(|run| run.key.session == "a");
         assert_eq!((ids(&removed), ids(&started)), (vec![2], vec![3]));
+    }
+
+    #[test]
+    fn a_parked_turn_holds_its_session_and_lets_its_devices_other_sessions_pass() {
+        let mut queue = RunQueue::default();
+        assert!(queue.push(run(1, 1, "a")));
+        assert!(!queue.push(run(2, 1, "a")));
+        assert!(!queue.push(run(3, 1, "b")));
+        assert_eq!(ids(&queue.park(1, true)), [3]);
+        assert!(!queue.push(run(4, 1, "c")), "one at a time");
+        assert_eq!(ids(&queue.finished(3)), [4]);
+        assert!(queue.finished(4).is_empty());
+        assert!(
+            queue.push(run(5, 1, "d")),
+            "nothing but parked turns in front"
+        );
+        assert!(queue.park(1, false).is_empty());
+        assert!(queue.finished(5).is_empty(), "it holds its device again");
+        assert_eq!(ids(&queue.finished(1)), [2]);
+    }
+
+    #[test]
+    fn a_device_with_too_many_parked_turns_is_busy() {
+        let mut queue = RunQueue::default();
+        for turn in 0..20 {
+            assert!(queue.push(run(turn, 1, &turn.to_string())));
+            queue.park(turn, true);
+        }
+        assert!(queue.push(run(20, 1, "one")));
+        queue.park(20, true);
+        assert!(!queue.push(run(21, 1, "another")));
+        assert!(queue.finished(3).is_empty());
+        assert_eq!(ids(&queue.park(20, true)), [21]);
     }
 
     proptest! {

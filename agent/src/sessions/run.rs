@@ -7,11 +7,14 @@ use futures_util::future::BoxFuture;
 
 use super::actor::state_of;
 use super::{Active, Inner, SessionEvent, SessionKey, SessionLog, Speaker};
+use crate::approvals::{self, Origin};
 use crate::audit::{Entry, Kind};
-use crate::store::{PendingTurn, StoreError};
-use crate::turn::{End, EndReason, Said, Usage};
-use crate::turn_driver::{self, ShowFailed, Shown, Sink};
+use crate::store::{EndOfTurn, PendingTurn, StoreError};
+use crate::turn::{End, EndReason, Said, Turn, Usage};
+use crate::turn_driver::{self, Begin, ShowFailed, Shown, Sink};
 
+/// Why turns are cancelled when the agent goes.
+pub(super) const SHUTDOWN: &str = "shutdown";
 /// Messages of the session that a model sees besides the new one.
 const HISTORY: usize = 40;
 
@@ -25,18 +28,26 @@ pub(super) struct Finished {
     events: Vec<SessionEvent>,
 }
 
-/// Runs a turn. `None` when not even its beginning could be stored.
-pub(super) async fn run_turn(
-    inner: Arc<Inner>,
-    turn: PendingTurn,
-    active: Active,
-) -> Option<Finished> {
+/// How the run of a turn ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It is over, but not stored yet.
+    Over(Box<Finished>),
+    /// It waits for a person and goes on after a restart.
+    Left,
+    /// Not even its beginning could be stored.
+    NotBegun,
+}
+
+/// Runs a turn.
+pub(super) async fn run_turn(inner: Arc<Inner>, turn: PendingTurn, active: Active) -> Ended {
     let turn_id = turn.turn_id;
     match try_run(&inner, turn, &active).await {
-        Ok(finished) => Some(finished),
+        Ok(Some(finished)) => Ended::Over(Box::new(finished)),
+        Ok(None) => Ended::Left,
         Err(error) => {
             tracing::error!(%error, turn_id, "a turn could not be begun");
-            None
+            Ended::NotBegun
         }
     }
 }
@@ -80,7 +91,7 @@ async fn try_run(
     inner: &Inner,
     turn: PendingTurn,
     active: &Active,
-) -> Result<Finished, StoreError> {
+) -> Result<Option<Finished>, StoreError> {
     let speaker: Speaker = serde_json::from_str(&turn.speaker)
         .map_err(|error| StoreError::Value(format!("speaker of turn {}: {error}", turn.turn_id)))?;
     let speaker = Arc::new(speaker);
@@ -89,25 +100,30 @@ async fn try_run(
     }
     let log = inner.log(&active.key).await?;
     let sink = LogSink {
+        inner,
         log,
-        turn_id: turn.turn_id,
+        turn: &turn,
+        active,
     };
     sink.append(vec![SessionEvent::Status {
         text: "running".to_owned(),
     }])
     .await?;
-    let said = context(inner, &turn).await?;
+    let begin = match &turn.checkpoint {
+        Some(checkpoint) => Begin::Again(Box::new(machine(turn.turn_id, checkpoint)?)),
+        None => Begin::Anew(context(inner, &turn).await?),
+    };
     let engine = &inner.engine;
     let choices = engine.models.choose(turn.user, &turn.session).await?;
-    let end = turn_driver::drive(
-        engine,
-        &choices,
-        speaker.clone(),
-        said,
-        &sink,
-        &active.cancel,
-    )
-    .await;
+    let origin = Origin {
+        speaker: speaker.clone(),
+        session: turn.session.clone(),
+        turn_id: turn.turn_id,
+    };
+    let end = turn_driver::drive(engine, &choices, origin, begin, &sink, &active.cancel).await;
+    let Some(end) = end else {
+        return Ok(None);
+    };
     let reason = reason_of(&end, active);
     let entry = Entry::new(Kind::Turn)
         .by(speaker.node_id, &speaker.handle, &speaker.path)
@@ -118,12 +134,17 @@ async fn try_run(
     let model = choices.get(end.choice).map(|choice| choice.label.clone());
     let events = last_events(&end, reason, model.unwrap_or_default());
     let answer = (!end.text.is_empty()).then_some(end.text);
-    Ok(Finished {
+    Ok(Some(Finished {
         turn,
         reason,
         answer,
         events,
-    })
+    }))
+}
+
+fn machine(turn_id: i64, checkpoint: &str) -> Result<Turn, StoreError> {
+    serde_json::from_str(checkpoint)
+        .map_err(|error| StoreError::Value(format!("checkpoint of turn {turn_id}: {error}")))
 }
 
 async fn context(inner: &Inner, turn: &PendingTurn) -> Result<Vec<Said>, StoreError> {
@@ -177,7 +198,7 @@ fn last_events(end: &End, reason: &str, model: String) -> Vec<SessionEvent> {
 async fn finish(
     inner: &Inner,
     turn: PendingTurn,
-    reason: &str,
+    reason: &'static str,
     answer: Option<String>,
     events: &[SessionEvent],
 ) -> Result<(), StoreError> {
@@ -186,26 +207,33 @@ async fn finish(
         session: turn.session.clone(),
     };
     let log = inner.log(&key).await?;
-    let bodies = events.iter().map(SessionEvent::body).collect();
+    let end = EndOfTurn {
+        state: state_of(reason),
+        answer,
+        bodies: events.iter().map(SessionEvent::body).collect(),
+        open_approvals: approvals::cancelled(reason),
+        resolved: approvals::resolved_body,
+    };
     let published = move |events: &[_]| log.publish(events);
-    inner
-        .store
-        .finish_turn(turn, state_of(reason), answer, bodies, published)
-        .await
+    let closed = inner.store.finish_turn(turn, end, published).await?;
+    inner.engine.approvals.closed(key.user, &closed);
+    Ok(())
 }
 
-struct LogSink {
+struct LogSink<'a> {
+    inner: &'a Inner,
     log: Arc<SessionLog>,
-    turn_id: i64,
+    turn: &'a PendingTurn,
+    active: &'a Active,
 }
 
-impl LogSink {
+impl LogSink<'_> {
     async fn append(&self, events: Vec<SessionEvent>) -> Result<(), StoreError> {
-        self.log.append(self.turn_id, events).await
+        self.log.append(self.turn.turn_id, events).await
     }
 }
 
-impl Sink for LogSink {
+impl Sink for LogSink<'_> {
     fn show(&self, shown: Vec<Shown>) -> BoxFuture<'_, Result<(), ShowFailed>> {
         async move {
             let mut events = Vec::with_capacity(shown.len());
@@ -225,10 +253,35 @@ impl Sink for LogSink {
                 }
             }
             self.append(events).await.map_err(|error| {
-                tracing::error!(%error, turn_id = self.turn_id, "an answer could not be stored");
+                let turn_id = self.turn.turn_id;
+                tracing::error!(%error, turn_id, "an answer could not be stored");
                 ShowFailed
             })
         }
         .boxed()
+    }
+
+    fn keep(&self, checkpoint: Option<String>) -> BoxFuture<'_, Result<(), ShowFailed>> {
+        async move {
+            let (user, turn_id) = (self.turn.user, self.turn.turn_id);
+            let kept = self.inner.store.keep_turn(user, turn_id, checkpoint).await;
+            kept.map_err(|error| {
+                tracing::error!(%error, turn_id, "a turn that waits could not be stored");
+                ShowFailed
+            })
+        }
+        .boxed()
+    }
+
+    fn waiting(&self, waits: bool) -> BoxFuture<'_, ()> {
+        async move {
+            // Fails only while the agent stops, and then nothing is started any more.
+            let _ = self.inner.parks.send((self.turn.turn_id, waits)).await;
+        }
+        .boxed()
+    }
+
+    fn goes_on_later(&self) -> bool {
+        self.active.why.get() == Some(&SHUTDOWN)
     }
 }

@@ -3,6 +3,7 @@
 use homing_certs::{NodeId, UserId};
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::approvals::{self, Resolution, ResolvedBody};
 use super::events::{self, LoggedEvent};
 use super::{Store, StoreError};
 use crate::clock;
@@ -76,6 +77,23 @@ pub struct PendingTurn {
     pub text: String,
     /// Whether it had begun.
     pub running: bool,
+    /// Its machine as JSON, if it can go on after a restart.
+    pub checkpoint: Option<String>,
+}
+
+/// How a turn ends.
+#[derive(Debug)]
+pub struct EndOfTurn {
+    /// Its last state.
+    pub state: TurnState,
+    /// The answer, if there is one.
+    pub answer: Option<String>,
+    /// Bodies of the last events.
+    pub bodies: Vec<String>,
+    /// What becomes of approvals that are still open.
+    pub open_approvals: Resolution,
+    /// How the log tells it.
+    pub resolved: ResolvedBody,
 }
 
 impl Store {
@@ -108,21 +126,49 @@ impl Store {
             .await
     }
 
-    /// Ends a turn: its state, the answer if there is one, and the last events, in one transaction.
+    /// Puts the machine of a running turn on the disk, or takes it away.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keep_turn(
+        &self,
+        user: UserId,
+        turn_id: i64,
+        checkpoint: Option<String>,
+    ) -> Result<(), StoreError> {
+        self.write_durably(move |transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE turns SET checkpoint = ?3
+                     WHERE id = ?1 AND user_id = ?2 AND state = 'running'",
+                )?
+                .execute(params![turn_id, user.as_bytes(), checkpoint])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends a turn: its state, the answer if there is one, approvals that are still open, and the
+    /// last events, in one transaction. Gives the ids of those approvals.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn finish_turn(
         &self,
         turn: PendingTurn,
-        state: TurnState,
-        answer: Option<String>,
-        bodies: Vec<String>,
+        end: EndOfTurn,
         published: impl FnOnce(&[LoggedEvent]) + Send + 'static,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<i64>, StoreError> {
         let change = move |transaction: &Transaction<'_>| {
-            set_state(transaction, turn.user, turn.turn_id, state)?;
-            if let Some(text) = answer {
+            set_state(transaction, turn.user, turn.turn_id, end.state)?;
+            let (closed, mut events) = approvals::close_turn(
+                transaction,
+                turn.user,
+                turn.turn_id,
+                &end.open_approvals,
+                end.resolved,
+            )?;
+            if let Some(text) = end.answer {
                 insert_message(
                     transaction,
                     &turn,
@@ -134,17 +180,18 @@ impl Store {
                     },
                 )?;
             }
-            events::append(
+            events.extend(events::append(
                 transaction,
                 turn.user,
                 &turn.session,
                 Some(turn.turn_id),
-                bodies,
-            )
+                end.bodies,
+            )?);
+            Ok((closed, events))
         };
-        self.write_then(change, move |events: &Vec<LoggedEvent>| published(events))
-            .await?;
-        Ok(())
+        let after = move |(_, events): &(Vec<i64>, Vec<LoggedEvent>)| published(events);
+        let (closed, _) = self.write_then(change, after).await?;
+        Ok(closed)
     }
 
     /// Turns that an earlier process left unfinished, oldest first.
@@ -154,7 +201,8 @@ impl Store {
     pub async fn unfinished_turns(&self) -> Result<Vec<PendingTurn>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT t.id, t.user_id, t.session_id, t.device, t.speaker, t.state, m.text
+                "SELECT t.id, t.user_id, t.session_id, t.device, t.speaker, t.state, m.text,
+                        t.checkpoint
                  FROM turns t JOIN messages m ON m.turn_id = t.id AND m.role = 'user'
                  WHERE t.state IN ('queued', 'running') ORDER BY t.id",
             )?;
@@ -167,6 +215,7 @@ impl Store {
                     speaker: row.get(4)?,
                     running: row.get::<_, String>(5)? == "running",
                     text: row.get(6)?,
+                    checkpoint: row.get(7)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -298,6 +347,7 @@ fn accept(transaction: &Transaction<'_>, message: NewMessage) -> Result<Accepted
         speaker: message.speaker,
         text: message.text,
         running: message.starts,
+        checkpoint: None,
     };
     insert_message(
         transaction,
@@ -359,7 +409,8 @@ fn set_state(
     };
     transaction
         .prepare_cached(
-            "UPDATE turns SET state = ?3, finished_ms = ?4 WHERE id = ?1 AND user_id = ?2",
+            "UPDATE turns SET state = ?3, finished_ms = ?4, checkpoint = NULL
+             WHERE id = ?1 AND user_id = ?2",
         )?
         .execute(params![turn_id, user.as_bytes(), text, finished])?;
     Ok(())

@@ -311,6 +311,26 @@ fn an_approval_that_was_pending_outlives_a_restart_and_what_ran_is_not_run_again
 }
 
 #[test]
+fn what_ran_under_an_approval_when_the_process_died_is_asked_of_the_approval_again() {
+    let mut turn = asking(&["a"]);
+    turn.handle(decided("a", asked(5)));
+    turn.handle(Event::Approved { approval: 5 });
+    assert!(!turn.waits_for_approval());
+    assert!(turn.outlives_restart());
+    let mut turn = restarted(&turn);
+    assert_eq!(turn.handle(Event::Resume), [Effect::AwaitApproval(5)]);
+    let effects = turn.handle(Event::Denied {
+        approval: 5,
+        why: "it was used".into(),
+    });
+    assert!(
+        matches!(said_to_model(&effects).last(), Some(Said::Tool(lost)) if lost.result.is_err())
+    );
+    assert_eq!(effects[1], Effect::Keep);
+    assert!(!turn.outlives_restart());
+}
+
+#[test]
 fn a_turn_that_waited_for_nobody_ends_with_a_restart() {
     let mut running = asking(&["a"]);
     running.handle(decided("a", Verdict::Run));

@@ -14,7 +14,12 @@ use crate::network::EVERY_SCOPE;
 use crate::rig::{Answer, Rig};
 
 fn request(route: &Route) -> Request<Body> {
-    let path = route.path.replace("{id}", "s1").replace("{name}", "f1.txt");
+    let id = if route.path.contains("/approvals/") {
+        "1"
+    } else {
+        "s1"
+    };
+    let path = route.path.replace("{id}", id).replace("{name}", "f1.txt");
     let path = if path == "/api/blob" {
         "/api/blob?bytes=3".to_owned()
     } else {
@@ -166,8 +171,11 @@ async fn every_frame_of_the_table_is_refused_when_its_scope_has_gone() {
     let mut ws = rig.ws(&device).await;
     device.renew(Role::Admin, &["status.read"]);
     for frame in FRAMES {
-        ws.send(json!({"type": frame.name, "session_id": "s", "text": "t", "name": "help"}))
-            .await;
+        ws.send(json!({
+            "type": frame.name, "session_id": "s", "text": "t", "name": "help",
+            "id": 1, "decision": "deny"
+        }))
+        .await;
         let answer = ws.next().await;
         match frame.need {
             Need::Admitted => assert_ne!(answer["type"], "error", "{answer}"),

@@ -6,15 +6,17 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
+use homing_agent::approvals::{Approvals, Origin};
 use homing_agent::audit::Audit;
+use homing_agent::budgets::{Budgets, Caps};
 use homing_agent::feed::Feeds;
 use homing_agent::models::{Choice, Models};
 use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError, ToolSpec};
-use homing_agent::sessions::{Message, Sessions, Speaker, Tail};
+use homing_agent::sessions::{Logs, Message, Sessions, Speaker, Tail};
 use homing_agent::store::Store;
 use homing_agent::tools::{Tool, ToolError, Tools};
 use homing_agent::turn::{EndReason, Said, Tokens, ToolCall};
-use homing_agent::turn_driver::{Engine, ShowFailed, Shown, Sink, drive};
+use homing_agent::turn_driver::{Begin, Engine, ShowFailed, Shown, Sink, drive};
 use homing_certs::{NodeId, UserId};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -83,13 +85,23 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
         Arc::new(Slow("quick", Duration::ZERO)),
         Arc::new(Slow("stuck", Duration::from_secs(3_600))),
     ];
+    let store = Store::open(&dir.path().join("agent.db")).unwrap();
+    let budgets = Budgets::new(store.clone(), Caps::default());
+    let approvals = approvals(store, Feeds::default(), audit.clone());
     Bench {
         engine: Engine {
             models: models(Arc::new(Script(Mutex::new(rounds)))),
             tools: Tools::new(tools, audit),
+            approvals,
+            budgets,
         },
         _dir: dir,
     }
+}
+
+fn approvals(store: Store, feeds: Feeds, audit: Audit) -> Approvals {
+    let logs = Logs::new(store.clone(), feeds);
+    Approvals::new(store, logs, audit, Duration::from_secs(60))
 }
 
 fn models(provider: Arc<dyn Provider>) -> Models {
@@ -107,8 +119,14 @@ fn models(provider: Arc<dyn Provider>) -> Models {
 async fn turn(engine: &Engine, sink: &Seen, cancel: &CancellationToken) -> homing_agent::turn::End {
     let speaker = speaker();
     let choices = engine.models.choose(speaker.user_id, "s").await.unwrap();
-    let said = vec![Said::User("hello".into())];
-    drive(engine, &choices, speaker, said, sink, cancel).await
+    let begin = Begin::Anew(vec![Said::User("hello".into())]);
+    let origin = Origin {
+        speaker,
+        session: "s".into(),
+        turn_id: 1,
+    };
+    let end = drive(engine, &choices, origin, begin, sink, cancel).await;
+    end.unwrap()
 }
 
 fn speaker() -> Arc<Speaker> {
@@ -262,11 +280,14 @@ async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
     let store = Store::open(&dir.path().join("agent.db")).unwrap();
     let audit = Audit::open(dir.path()).unwrap();
     let tools = Tools::new(vec![], audit.clone());
+    let feeds = Feeds::default();
     let engine = Engine {
         models: models(Arc::new(Fragile::default())),
         tools,
+        approvals: approvals(store.clone(), feeds.clone(), audit.clone()),
+        budgets: Budgets::new(store.clone(), Caps::default()),
     };
-    let (sessions, actor) = Sessions::new(store, Feeds::default(), audit, engine);
+    let (sessions, actor) = Sessions::new(store, feeds, audit, engine);
     let stop = CancellationToken::new();
     let running = tokio::spawn(actor.run(stop.clone()));
     let message = |text: &str| Message {

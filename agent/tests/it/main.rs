@@ -10,15 +10,19 @@
     reason = "test fixtures are never printed"
 )]
 
+mod approvals;
 mod audit;
+mod confine;
 mod coverage;
 mod engine;
 mod files;
+mod injected;
 mod liveness;
 mod network;
 mod refusals;
 mod resources;
 mod rig;
+mod scripted;
 mod sessions;
 mod store;
 mod usage;

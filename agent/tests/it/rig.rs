@@ -75,6 +75,16 @@ impl Rig {
         Self::start_in(dir, self.network.clone(), |_| {}).await
     }
 
+    /// Starts another agent on the files as they are now, in their place, as if the process had died.
+    pub(crate) async fn die_in_place_with(self, change: impl FnOnce(&mut AgentSettings)) -> Self {
+        let copy = TempDir::new().unwrap();
+        copy_tree(&self.folder(), copy.path());
+        self.state.shutdown().await;
+        std::fs::remove_dir_all(self.folder()).unwrap();
+        copy_tree(copy.path(), &self.folder());
+        Self::start_in(self.dir.clone(), self.network.clone(), change).await
+    }
+
     pub(crate) fn folder(&self) -> PathBuf {
         self.dir.path().join("agent")
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use homing_agent::budgets::{BudgetError, Cap, Caps, Estimate};
-use homing_agent::models::Price;
+use homing_agent::models::{Choice, Models, Price};
 use homing_agent::store::Payer;
 use homing_agent::turn::Tokens;
 use homing_certs::Role;
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::network::Device;
 use crate::rig::Rig;
+use crate::scripted::{Script, says};
 
 /// A dollar for a million tokens, so that a token costs a millionth.
 const PRICE: Price = Price {
@@ -190,4 +191,83 @@ async fn everybody_sees_the_own_part_and_an_admin_all_of_it() {
 
 async fn rig_report(rig: &Rig, device: &Arc<Device>) -> serde_json::Value {
     rig.get(device, "/api/usage").await.json()
+}
+
+/// The script as a model that costs something.
+fn priced(script: &Arc<Script>) -> Models {
+    Models::fixed(vec![Choice {
+        provider: script.clone(),
+        model: "script".into(),
+        label: "some/script".into(),
+        context_tokens: 100_000,
+        max_output_tokens: 1_000,
+        price: Some(PRICE),
+    }])
+}
+
+async fn agent(script: &Arc<Script>, caps: Caps) -> Rig {
+    let models = priced(script);
+    Rig::start_with(|settings| {
+        settings.models = Some(models);
+        settings.caps = caps;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_turn_says_what_it_cost_and_the_report_agrees() {
+    let rig = agent(&Script::new(vec![says("hello")]), Caps::default()).await;
+    let owner = rig.network.owner();
+    let mut ws = rig.ws(&owner).await;
+    ws.say("s", "hi").await;
+    let end = ws.wait_for("turn_complete").await;
+    assert_eq!(end["usage"]["cost_micro_usd"], 2);
+    let report = rig_report(&rig, &owner).await;
+    assert_eq!(report["monthly_spend_micro_usd"], 2);
+    assert_eq!(report["by_model"][0]["model"], "some/script");
+}
+
+#[tokio::test]
+async fn a_call_that_could_pass_a_cap_is_not_made_and_the_person_is_told_which() {
+    let script = Script::new(vec![says("hello")]);
+    let caps = Caps {
+        day: Some(900),
+        ..Caps::default()
+    };
+    let rig = agent(&script, caps).await;
+    let owner = rig.network.owner();
+    let mut ws = rig.ws(&owner).await;
+    ws.say("s", "hi").await;
+    let error = ws.wait_for("error").await;
+    assert!(error["text"].as_str().unwrap().contains("today"), "{error}");
+    let end = ws.wait_for("turn_complete").await;
+    assert_eq!(end["reason"], "over_budget");
+    assert_eq!(script.asked(), 0);
+    assert_eq!(rig_report(&rig, &owner).await["monthly_spend_micro_usd"], 0);
+}
+
+#[tokio::test]
+async fn an_interrupted_call_costs_what_it_read_and_gives_the_rest_back() {
+    let script = Script::new(vec![]);
+    let caps = Caps {
+        day: Some(2_500),
+        ..Caps::default()
+    };
+    let rig = agent(&script, caps).await;
+    let owner = rig.network.owner();
+    let mut ws = rig.ws(&owner).await;
+    for _ in 0..3 {
+        ws.say("s", "hi").await;
+        ws.wait_for("status").await;
+        ws.send(json!({"type": "interrupt", "session_id": "s"}))
+            .await;
+        let end = ws.wait_for("turn_complete").await;
+        assert_eq!(end["reason"], "interrupted", "{end}");
+    }
+    let spent = rig_report(&rig, &owner).await["monthly_spend_micro_usd"].clone();
+    let each_set_aside = 1_000;
+    assert!(
+        (1..each_set_aside).contains(&spent.as_u64().unwrap()),
+        "{spent}"
+    );
 }

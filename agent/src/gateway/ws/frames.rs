@@ -35,6 +35,18 @@ pub(super) enum ClientFrame {
         name: String,
         session_id: String,
     },
+    ApprovalAnswer {
+        id: i64,
+        decision: Answer,
+    },
+}
+
+/// To an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    Approve,
+    Deny,
 }
 
 /// Only the name of a frame, so that an unknown one can be told from a broken one.
@@ -140,7 +152,8 @@ mod tests {
     fn the_frames_of_the_table_are_the_frames_that_are_understood() {
         for frame in crate::gateway::FRAMES {
             let text = json!({
-                "type": frame.name, "session_id": "s", "text": "t", "name": "help", "more": [1, 2]
+                "type": frame.name, "session_id": "s", "text": "t", "name": "help", "id": 1,
+                "decision": "deny", "more": [1, 2]
             });
             serde_json::from_value::<ClientFrame>(text).unwrap();
         }

@@ -11,14 +11,14 @@ use futures_util::stream::SplitStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite;
 
-use super::frames::{ClientFrame, FrameName, ServerFrame};
+use super::frames::{Answer, ClientFrame, FrameName, ServerFrame};
 use super::writer::Outgoing;
 use super::{Ending, MAX_FRAME, Socket, close_code, commands};
 use crate::audit::{Decision, Kind};
-use crate::gateway::Principal;
 use crate::gateway::error::ApiError;
 use crate::gateway::health::VERSION;
 use crate::gateway::routes::{self, Class, Frame, Need};
+use crate::gateway::{Principal, approvals};
 use crate::sessions::{self, Attachment, Said};
 
 /// Sessions that one socket follows; more is a client that forgets to reconnect.
@@ -183,6 +183,12 @@ impl Reader<'_> {
             }
             ClientFrame::Interrupt { session_id } => {
                 state.sessions.interrupt(principal.user_id, &session_id);
+            }
+            ClientFrame::ApprovalAnswer { id, decision } => {
+                let approve = decision == Answer::Approve;
+                if let Err(error) = approvals::answer(state, principal, id, approve).await {
+                    return Ok(Err(error));
+                }
             }
             ClientFrame::Command { name, session_id } => {
                 match commands::run(state, principal, &name, &session_id).await {
