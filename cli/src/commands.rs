@@ -18,7 +18,7 @@ mod invite;
 pub(crate) mod join;
 mod kit;
 mod manual;
-mod network;
+pub(crate) mod network;
 mod proxy;
 mod restore;
 mod revoke;

@@ -2,6 +2,7 @@
 //!
 //! Arguments, logging, runtime, exit code. What a command does is in [`commands`].
 
+mod agent_api;
 mod answers;
 mod archive;
 mod args;
