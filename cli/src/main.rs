@@ -30,6 +30,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let output = Output::new(args.json);
     runtime::start_logging(args.verbose);
+    // Libraries install none. Whoever was first has installed the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // New files and sockets are for this user alone, whatever the shell's mask is.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match runtime::block_on(commands::run(args, output)) {
