@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use http::HeaderMap;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Method, Response, Url};
 use tokio::sync::OnceCell;
 
@@ -251,11 +251,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Before retry number `tried`: doubled each time, times 0.5 to 1.5.
 fn backoff(base: Duration, tried: u32, random: u8) -> Duration {
     base * 2_u32.saturating_pow(tried) * (128 + u32::from(random)) / 256
-}
-
-/// Whether a status is one of a server that fails, rather than of one that refuses.
-pub(super) fn is_failing(status: StatusCode) -> bool {
-    status.is_server_error()
 }
 
 #[cfg(test)]
