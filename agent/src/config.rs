@@ -7,6 +7,7 @@ use std::time::Duration;
 use homing_certs::{NetworkId, NodeId};
 
 use crate::limits::Rates;
+use crate::providers::Times;
 
 /// Identity, place and limits of one agent.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct AgentSettings {
     /// Pause between two words of the built-in assistant; 5 ms by default, which is a fast reader's
     /// pace and leaves time to interrupt.
     pub pace: Duration,
+    /// Deadlines of requests to model providers.
+    pub provider_times: Times,
 }
 
 impl AgentSettings {
@@ -43,6 +46,7 @@ impl AgentSettings {
             sizes: Sizes::default(),
             liveness: Liveness::default(),
             pace: Duration::from_millis(5),
+            provider_times: Times::default(),
         }
     }
 }

@@ -72,6 +72,8 @@ pub struct AgentState {
     pub feeds: Feeds,
     /// Conversations.
     pub sessions: Sessions,
+    /// Providers and models.
+    pub models: Models,
     /// Stored files.
     pub files: Files,
     /// The machine.
@@ -105,8 +107,15 @@ impl AgentState {
             ],
             audit.clone(),
         );
+        let models = Models::open(
+            store.clone(),
+            &settings.dir,
+            settings.provider_times,
+            BuiltinAssistant::new(settings.pace),
+        );
+        let models = models.await.map_err(OpenError::Store)?;
         let engine = Engine {
-            models: Models::builtin(BuiltinAssistant::new(settings.pace)),
+            models: models.clone(),
             tools,
         };
         let (sessions, actor) = Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
@@ -123,6 +132,7 @@ impl AgentState {
             denied,
             feeds,
             sessions,
+            models,
             files,
             system,
             tasks,

@@ -10,6 +10,8 @@ mod devices;
 mod events;
 mod messages;
 mod migrate;
+mod models;
+mod providers;
 mod sessions;
 mod trust;
 mod writer;
@@ -24,6 +26,8 @@ use tokio::sync::Semaphore;
 pub use devices::{DeviceRow, SeenDevice};
 pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
 pub use messages::{Accepted, NewMessage, PendingTurn, TurnState};
+pub use models::ModelRow;
+pub use providers::ProviderRow;
 pub use sessions::SessionRow;
 pub use trust::{StoredTrust, TrustRow};
 
