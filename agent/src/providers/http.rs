@@ -213,10 +213,24 @@ pub(super) fn pieces(response: Response) -> Pieces {
         .boxed()
 }
 
-/// Whether a body is one JSON document and no stream.
-pub(super) fn is_json(response: &Response) -> bool {
+/// What a body says that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One document.
+    Json,
+    /// Something for browsers: no model API answers there.
+    Page,
+    /// A stream; servers name it in several ways.
+    Other,
+}
+
+pub(super) fn kind(response: &Response) -> Kind {
     let kind = response.headers().get(CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+    match kind.map_or(&b""[..], http::HeaderValue::as_bytes) {
+        kind if kind.starts_with(b"application/json") => Kind::Json,
+        kind if kind.starts_with(b"text/html") => Kind::Page,
+        _ => Kind::Other,
+    }
 }
 
 /// Bytes up to a limit, and whether that was all.

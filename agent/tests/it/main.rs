@@ -13,9 +13,12 @@
 mod audit;
 mod coverage;
 mod engine;
+mod fakes;
 mod files;
 mod liveness;
+mod models;
 mod network;
+mod providers;
 mod refusals;
 mod resources;
 mod rig;
