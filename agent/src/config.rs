@@ -10,6 +10,7 @@ use crate::budgets::Caps;
 use crate::limits::Rates;
 use crate::models::Models;
 use crate::policy::PolicySettings;
+use crate::providers::Times;
 
 /// Identity, place and limits of one agent.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct AgentSettings {
     pub secret_dir: Option<PathBuf>,
     /// Models that answer in place of the configured ones; for tests.
     pub models: Option<Models>,
+    /// Deadlines of requests to model providers.
+    pub provider_times: Times,
 }
 
 impl AgentSettings {
@@ -62,6 +65,7 @@ impl AgentSettings {
             shell_roots: Vec::new(),
             secret_dir: None,
             models: None,
+            provider_times: Times::default(),
         }
     }
 

@@ -7,6 +7,7 @@
 mod agent_info;
 mod approvals;
 mod auth;
+mod body;
 mod devices;
 mod diagnostics;
 mod error;
@@ -14,7 +15,9 @@ mod events;
 mod files;
 mod health;
 mod logs;
+mod models;
 mod page;
+mod providers;
 mod routes;
 mod sessions;
 mod upload;
@@ -31,7 +34,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -160,6 +163,23 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/api/approvals/{id}/deny", post(approvals::deny))
         .route("/api/sessions", get(sessions::list))
         .route("/api/sessions/{id}/clear", post(sessions::clear))
+        .route("/api/sessions/{id}/pin", post(models::pin))
+        .route("/api/providers", get(providers::list).post(providers::add))
+        .route("/api/providers/detect", post(providers::detect))
+        .route(
+            "/api/providers/{id}",
+            put(providers::change).delete(providers::remove),
+        )
+        .route("/api/providers/{id}/test", post(providers::test))
+        .route("/api/models", get(models::list).post(models::add))
+        .route("/api/models/catalog", get(models::catalog))
+        .route("/api/models/available", get(models::available))
+        .route(
+            "/api/models/{id}",
+            put(models::change).delete(models::remove),
+        )
+        .route("/api/models/{id}/enable", post(models::enable))
+        .route("/api/models/{id}/disable", post(models::disable))
         .route(
             "/api/upload",
             post(upload::post).layer(DefaultBodyLimit::disable()),

@@ -4,14 +4,30 @@
 //! Speaks the providers' wire formats. Which provider answers whom, with which key and at what price,
 //! is `models`' to know.
 
+mod anthropic;
+mod api_key;
+mod base_url;
 mod builtin;
+mod decode;
+mod endpoint;
+mod failure;
+mod http;
+mod openai;
+mod profile;
+mod sse;
 
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use serde_json::Value;
 
+pub use api_key::{ApiKey, BadApiKey};
+pub use base_url::{BadBaseUrl, base_url, is_near};
 pub use builtin::{BUILTIN, BuiltinAssistant};
+pub use endpoint::Endpoint;
+pub use http::{Http, Times};
+pub use profile::{Profile, Wire};
 
 use crate::turn::{Said, Tokens, ToolCall};
 
@@ -95,12 +111,29 @@ pub enum ProviderError {
     /// It answered more than anybody reads.
     #[error("the provider's answer is too long: {0}")]
     TooLong(&'static str),
+    /// Its key is not there or cannot be read.
+    #[error("the provider's key cannot be read on this host; enter it again")]
+    NoKey,
 }
 
 /// One model API.
 pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Asks. The stream ends after [`ModelEvent::Finished`] or an error.
     fn ask(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>>;
+}
+
+/// A provider that only says why it does not answer.
+#[derive(Debug)]
+pub struct Unusable(pub ProviderError);
+
+impl Provider for Unusable {
+    fn ask(&self, _: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
+        failed(self.0.clone())
+    }
+}
+
+fn failed(error: ProviderError) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
+    stream::iter([Err(error)]).boxed()
 }
 
 fn after(wait: &Option<Duration>) -> String {

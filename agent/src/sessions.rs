@@ -386,11 +386,20 @@ impl Inner {
     }
 }
 
-fn key(user: UserId, session: &str) -> Result<SessionKey, SessionError> {
+/// Whether a text may name a session.
+///
+/// # Errors
+/// [`SessionError::BadSessionId`].
+pub fn check_session_id(session: &str) -> Result<(), SessionError> {
     let length_fits = (1..=MAX_SESSION_ID).contains(&session.len());
     if !length_fits || session.chars().any(char::is_control) {
         return Err(SessionError::BadSessionId);
     }
+    Ok(())
+}
+
+fn key(user: UserId, session: &str) -> Result<SessionKey, SessionError> {
+    check_session_id(session)?;
     Ok(SessionKey {
         user,
         session: session.to_owned(),

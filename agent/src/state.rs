@@ -82,6 +82,8 @@ pub struct AgentState {
     pub approvals: Approvals,
     /// How programs are started.
     pub confinement: Confinement,
+    /// Providers and models.
+    pub models: Models,
     /// Stored files.
     pub files: Files,
     /// The machine.
@@ -131,7 +133,12 @@ impl AgentState {
         let approvals = Approvals::new(store.clone(), logs, audit.clone(), lifetime);
         let models = match &settings.models {
             Some(models) => models.clone(),
-            None => Models::builtin(BuiltinAssistant::new(settings.pace)),
+            None => {
+                let assistant = BuiltinAssistant::new(settings.pace);
+                let times = settings.provider_times;
+                let opened = Models::open(store.clone(), &settings.dir, times, assistant);
+                opened.await.map_err(OpenError::Store)?
+            }
         };
         let budgets = Budgets::new(store.clone(), settings.caps);
         let left_over = budgets.settle_left_over().await.map_err(OpenError::Store)?;
@@ -142,7 +149,7 @@ impl AgentState {
             );
         }
         let engine = Engine {
-            models,
+            models: models.clone(),
             tools,
             approvals: approvals.clone(),
             budgets: budgets.clone(),
@@ -164,6 +171,7 @@ impl AgentState {
             sessions,
             approvals,
             confinement,
+            models,
             files,
             system,
             tasks,

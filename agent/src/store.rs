@@ -11,6 +11,8 @@ mod devices;
 mod events;
 mod messages;
 mod migrate;
+mod models;
+mod providers;
 mod sessions;
 mod trust;
 mod usage;
@@ -30,6 +32,8 @@ pub use approvals::{
 pub use devices::{DeviceRow, SeenDevice};
 pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
 pub use messages::{Accepted, EndOfTurn, NewMessage, PendingTurn, TurnState};
+pub use models::ModelRow;
+pub use providers::ProviderRow;
 pub use sessions::SessionRow;
 pub use trust::{StoredTrust, TrustRow};
 pub use usage::{Charge, Payer, Spent, UsageRow};

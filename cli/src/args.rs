@@ -1,10 +1,16 @@
 //! The command line.
 
+mod models;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+
+pub(crate) use models::{
+    AddModelArgs, AddProviderArgs, ModelsArgs, ModelsCommand, ProvidersArgs, ProvidersCommand,
+};
 
 /// Your own AI agent on your own machine, dialed by key from anywhere.
 #[derive(Debug, Parser)]
@@ -63,6 +69,10 @@ pub(crate) enum Command {
         /// Name, or NodeId prefix of 8 or more
         device: String,
     },
+    /// The model APIs that the agent may ask
+    Providers(ProvidersArgs),
+    /// Which models may answer, and which of them does
+    Models(ModelsArgs),
     /// Show on one screen what runs
     Status,
     /// Say what is wrong and what to do about it

@@ -18,7 +18,9 @@ mod invite;
 pub(crate) mod join;
 mod kit;
 mod manual;
+mod models;
 pub(crate) mod network;
+mod providers;
 mod proxy;
 mod restore;
 mod revoke;
@@ -56,6 +58,8 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Pending => approve::pending(&dir, output).await,
         Command::Approve { device, code } => approve::approve(&dir, device, code, output).await,
         Command::Deny { device } => approve::deny(&dir, device, output).await,
+        Command::Providers(args) => providers::run(&dir, args, output).await,
+        Command::Models(args) => models::run(&dir, args, output).await,
         Command::Status => status::run(&dir, output).await,
         Command::Doctor => doctor::run(&dir, output).await,
         Command::Usage { days } => usage::run(&dir, days, output).await,

@@ -75,7 +75,8 @@ fn from_file(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     first_line(file)
 }
 
-fn ask(question: &str) -> anyhow::Result<Zeroizing<String>> {
+/// Asks a person at a terminal for something that is not shown.
+pub(crate) fn ask(question: &str) -> anyhow::Result<Zeroizing<String>> {
     let terminal = File::options().read(true).write(true).open("/dev/tty");
     let mut terminal = match terminal {
         Ok(terminal) if terminal.is_terminal() => terminal,

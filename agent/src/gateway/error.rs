@@ -3,6 +3,8 @@
 //! What went wrong inside goes to the log with the request id; the client gets the code, a sentence
 //! and the next step.
 
+mod models;
+
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +19,8 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+pub(super) use models::provider_error;
 
 use crate::approvals::ApprovalError;
 use crate::files::FileError;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::http::{self, Ask, Http, MAX_ANSWER, Pieces};
+use super::http::{self, Ask, Http, Kind, MAX_ANSWER, Pieces};
 use super::sse::{SseEvent, SseParser};
 use super::{ModelEvent, ProviderError};
 
@@ -44,9 +44,10 @@ pub(super) fn answer<D: Decode>(
 ) -> BoxStream<'static, Result<ModelEvent, ProviderError>> {
     let opening = async move {
         let response = http.send(&ask).await?;
-        let form = match http::is_json(&response) {
-            true => Form::Document(Vec::new()),
-            false => Form::Events(SseParser::default()),
+        let form = match http::kind(&response) {
+            Kind::Json => Form::Document(Vec::new()),
+            Kind::Page => return Err(ProviderError::Malformed("it is a web page")),
+            Kind::Other => Form::Events(SseParser::default()),
         };
         let idle = http.times().idle;
         Ok(read(http::pieces(response), form, decode, idle))

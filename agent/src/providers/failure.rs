@@ -113,7 +113,10 @@ fn classify(
 
 fn words(body: &Value) -> (String, String) {
     // Gemini answers with a list of one.
-    let body = body.as_array().and_then(|list| list.first()).unwrap_or(body);
+    let body = body
+        .as_array()
+        .and_then(|list| list.first())
+        .unwrap_or(body);
     let parsed = Body::deserialize(body).unwrap_or_default();
     let candidates = [parsed.error, parsed.message, parsed.detail];
     let found = candidates.iter().find(|value| !value.is_null());
@@ -166,16 +169,41 @@ mod tests {
     #[test]
     fn a_conversation_that_does_not_fit_is_told_in_many_words() {
         for (status, body) in [
-            (400, r#"{"error":{"message":"This model's maximum context length is 128000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#),
-            (400, r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens","type":"BadRequestError","param":null,"code":400}"#),
-            (400, r#"{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}"#),
-            (500, r#"{"error":{"code":500,"message":"the request exceeds the available context size","type":"server_error"}}"#),
-            (400, r#"{"error":"the input length exceeds the context length"}"#),
-            (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 214000 tokens > 200000 maximum"}}"#),
-            (400, r#"[{"error":{"code":400,"message":"The input token count (2000000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}]"#),
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 128000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+            ),
+            (
+                400,
+                r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens","type":"BadRequestError","param":null,"code":400}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}"#,
+            ),
+            (
+                500,
+                r#"{"error":{"code":500,"message":"the request exceeds the available context size","type":"server_error"}}"#,
+            ),
+            (
+                400,
+                r#"{"error":"the input length exceeds the context length"}"#,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 214000 tokens > 200000 maximum"}}"#,
+            ),
+            (
+                400,
+                r#"[{"error":{"code":400,"message":"The input token count (2000000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}]"#,
+            ),
             (413, "too much"),
         ] {
-            assert_eq!(answer(status, body), ProviderError::ContextTooLong, "{body}");
+            assert_eq!(
+                answer(status, body),
+                ProviderError::ContextTooLong,
+                "{body}"
+            );
         }
     }
 
@@ -218,12 +246,33 @@ mod tests {
     #[test]
     fn an_error_inside_a_stream_means_the_same_as_its_status_would() {
         for (error, expected) in [
-            (json!({"type": "overloaded_error", "message": "Overloaded"}), ProviderError::Unavailable(529)),
-            (json!({"code": 502, "message": "upstream"}), ProviderError::Unavailable(502)),
-            (json!({"type": "server_error", "message": "oops"}), ProviderError::Unavailable(500)),
-            (json!({"code": "invalid_api_key", "message": "no"}), ProviderError::Unauthorized(401)),
-            (json!({"code": "context_length_exceeded", "message": ""}), ProviderError::ContextTooLong),
-            (json!("broken"), ProviderError::Rejected { status: 200, text: "broken".into() }),
+            (
+                json!({"type": "overloaded_error", "message": "Overloaded"}),
+                ProviderError::Unavailable(529),
+            ),
+            (
+                json!({"code": 502, "message": "upstream"}),
+                ProviderError::Unavailable(502),
+            ),
+            (
+                json!({"type": "server_error", "message": "oops"}),
+                ProviderError::Unavailable(500),
+            ),
+            (
+                json!({"code": "invalid_api_key", "message": "no"}),
+                ProviderError::Unauthorized(401),
+            ),
+            (
+                json!({"code": "context_length_exceeded", "message": ""}),
+                ProviderError::ContextTooLong,
+            ),
+            (
+                json!("broken"),
+                ProviderError::Rejected {
+                    status: 200,
+                    text: "broken".into(),
+                },
+            ),
         ] {
             assert_eq!(of_stream(&error, None), expected, "{error}");
         }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use http::HeaderMap;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Method, Response, Url};
 use tokio::sync::OnceCell;
 
@@ -213,10 +213,24 @@ pub(super) fn pieces(response: Response) -> Pieces {
         .boxed()
 }
 
-/// Whether a body is one JSON document and no stream.
-pub(super) fn is_json(response: &Response) -> bool {
+/// What a body says that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One document.
+    Json,
+    /// Something for browsers: no model API answers there.
+    Page,
+    /// A stream; servers name it in several ways.
+    Other,
+}
+
+pub(super) fn kind(response: &Response) -> Kind {
     let kind = response.headers().get(CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+    match kind.map_or(&b""[..], http::HeaderValue::as_bytes) {
+        kind if kind.starts_with(b"application/json") => Kind::Json,
+        kind if kind.starts_with(b"text/html") => Kind::Page,
+        _ => Kind::Other,
+    }
 }
 
 /// Bytes up to a limit, and whether that was all.
@@ -251,11 +265,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Before retry number `tried`: doubled each time, times 0.5 to 1.5.
 fn backoff(base: Duration, tried: u32, random: u8) -> Duration {
     base * 2_u32.saturating_pow(tried) * (128 + u32::from(random)) / 256
-}
-
-/// Whether a status is one of a server that fails, rather than of one that refuses.
-pub(super) fn is_failing(status: StatusCode) -> bool {
-    status.is_server_error()
 }
 
 #[cfg(test)]

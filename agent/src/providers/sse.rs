@@ -173,7 +173,12 @@ mod tests {
         let line = vec![b'x'; MAX_EVENT];
         let error = parse(&[b"data: ", &line]).unwrap_err();
         assert_eq!(error, ProviderError::TooLong("one event of its stream"));
-        let half = [b"data: ".to_vec(), vec![b'x'; MAX_EVENT / 2], b"\n".to_vec()].concat();
+        let half = [
+            b"data: ".to_vec(),
+            vec![b'x'; MAX_EVENT / 2],
+            b"\n".to_vec(),
+        ]
+        .concat();
         assert!(parse(&[&half, &half, &half]).is_err());
         assert!(parse(&[b"data: \xff\n\n"]).is_err());
     }

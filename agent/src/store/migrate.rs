@@ -7,6 +7,7 @@ use super::StoreError;
 /// The file at index n takes the schema from version n to n + 1. Never edit one that was released.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001.sql"),
+    include_str!("../../migrations/0002.sql"),
     include_str!("../../migrations/0003.sql"),
     include_str!("../../migrations/0004.sql"),
 ];

@@ -9,8 +9,9 @@ use crate::models::Price;
 use crate::providers::{ModelEvent, ProviderError};
 use crate::turn::Event;
 
-/// Silence of a model after which it is given up.
-const IDLE: Duration = Duration::from_secs(60);
+/// Time without a word for people after which a model is given up, whatever it does: the providers notice
+/// a silent server far earlier, and a model may think for minutes.
+const IDLE: Duration = Duration::from_secs(600);
 /// Pieces that are ready at the same moment and shown together.
 const CHUNK: usize = 64;
 

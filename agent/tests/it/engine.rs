@@ -235,7 +235,7 @@ async fn a_silent_model_and_a_stuck_tool_are_given_up_in_time() {
     let end = turn(&silent.engine, &Seen::default(), &cancel).await;
     assert_eq!(
         end.reason,
-        EndReason::Failed(ProviderError::Silent(60).to_string())
+        EndReason::Failed(ProviderError::Silent(600).to_string())
     );
     let stuck = bench(vec![
         vec![call("stuck"), finished()],

@@ -52,6 +52,8 @@ impl Rig {
         let node_id = NodeId::from([9; 32]);
         let mut settings = AgentSettings::new(folder, "attic".into(), node_id, network.id());
         settings.pace = Duration::ZERO;
+        settings.provider_times.backoff = Duration::from_millis(1);
+        install_tls();
         change(&mut settings);
         let state = AgentState::open(settings).await.unwrap();
         Self {
@@ -134,6 +136,11 @@ impl Rig {
             .map(|line| serde_json::from_str::<Value>(line).unwrap()["entry"].clone())
             .collect()
     }
+}
+
+/// As the program does at its start; whoever is first installs it.
+pub(crate) fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 pub(crate) fn get(path: &str) -> Request<Body> {
