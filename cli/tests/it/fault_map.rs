@@ -54,6 +54,13 @@ const FAULTS: &[&str] = &[
     "cross-site fetch",
     "rebinding name",
     "another local user's curl",
+    "provider refuses the key",
+    "provider answers 429 or 5xx",
+    "provider hangs before its answer or in it",
+    "provider's answer is cut, at any byte",
+    "provider redirects",
+    "TLS fails",
+    "agent killed in mid-answer",
 ];
 
 /// Folders of the packages whose tests may be named.

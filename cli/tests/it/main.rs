@@ -20,6 +20,7 @@ mod floors;
 mod hosts;
 mod kit;
 mod machine;
+mod models;
 mod recovery;
 mod split;
 mod story;

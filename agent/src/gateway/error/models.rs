@@ -38,7 +38,10 @@ impl From<ModelsError> for ApiError {
                 let hint = "remove some that nobody uses";
                 Self::new(StatusCode::CONFLICT, "too_many", text, hint)
             }
-            ModelsError::Fixed => Self::new(StatusCode::CONFLICT, "fixed", text, ""),
+            ModelsError::Fixed => {
+                let hint = "run an agent with a database of its own";
+                Self::new(StatusCode::CONFLICT, "fixed", text, hint)
+            }
         }
     }
 }

@@ -277,7 +277,8 @@ impl Decode for Decoder {
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), ProviderError> {
         let said = self.spoken || !self.calls.is_empty();
         // An end is either said in so many words, or it is none.
-        if !self.finished && !(self.done && said) {
+        let over = self.finished || (self.done && said);
+        if !over {
             return Err(ProviderError::BrokenOff);
         }
         if self.filtered && !said {

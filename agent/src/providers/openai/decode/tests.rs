@@ -208,6 +208,12 @@ async fn arguments_above_the_limit_are_refused_in_one_piece_and_in_many() {
     };
     let whole = piece(10 << 20);
     let answer = read(&[&whole, CALLS]).await;
+    assert!(
+        matches!(answer[..], [Err(ProviderError::TooLong(_))]),
+        "{answer:?}"
+    );
+    let whole = piece(2 << 20);
+    let answer = read(&[&whole, CALLS]).await;
     assert_eq!(
         answer,
         [Err(ProviderError::TooLong("one event of its stream"))]
