@@ -275,12 +275,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_a_document_or_the_agents_own_words() {
-        assert_eq!(
-            document(StatusCode::NO_CONTENT, b"").unwrap(),
-            Value::Null
-        );
+        assert_eq!(document(StatusCode::NO_CONTENT, b"").unwrap(), Value::Null);
         assert_eq!(document(StatusCode::OK, b"{\"a\":1}").unwrap()["a"], 1);
-        let body = br#"{"error":{"code":"forbidden","message":"no","hint":"ask","request_id":"1"}}"#;
+        let body =
+            br#"{"error":{"code":"forbidden","message":"no","hint":"ask","request_id":"1"}}"#;
         let error = document(StatusCode::FORBIDDEN, body).unwrap_err();
         let failure = error.downcast_ref::<Failure>().unwrap();
         assert_eq!(failure.0.code, "forbidden");

@@ -6,6 +6,7 @@ use crate::output::Output;
 
 mod agent;
 mod agents;
+mod approvals;
 mod approve;
 mod audit;
 mod backup;
@@ -55,6 +56,7 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Pending => approve::pending(&dir, output).await,
         Command::Approve { device, code } => approve::approve(&dir, device, code, output).await,
         Command::Deny { device } => approve::deny(&dir, device, output).await,
+        Command::Approvals { command } => approvals::run(&dir, command, output).await,
         Command::Status => status::run(&dir, output).await,
         Command::Doctor => doctor::run(&dir, output).await,
         Command::Kit(KitCommand::Export { file }) => kit::export(&dir, &file, output),
