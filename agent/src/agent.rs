@@ -339,6 +339,14 @@ impl AgentHandle {
         confirmed_time::write(&self.state.settings.dir, now)
     }
 
+    /// Keeps programs that the agent starts from a TCP port, such as the loopback proxy's.
+    pub fn hide_port(&self, port: u16) {
+        // 0 is no port, but a wish for any.
+        if port != 0 {
+            self.state.confinement.hide_port(port);
+        }
+    }
+
     /// Number of live connections of devices.
     #[must_use]
     pub fn connections(&self) -> usize {

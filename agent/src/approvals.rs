@@ -243,14 +243,22 @@ impl Approvals {
             reason: "",
             now_ms,
         };
-        match self.resolve(&row, resolution).await? {
-            (row, true) => Ok(row),
-            (row, false) if row.state == ApprovalState::Pending => {
-                let expired = self.expire(&row).await?;
-                Err(ApprovalError::Over(Box::new(expired)))
-            }
-            (row, false) => Err(ApprovalError::Over(Box::new(row))),
+        let (mut row, counts) = self.resolve(&row, resolution).await?;
+        if counts {
+            return Ok(row);
         }
+        if row.state == ApprovalState::Pending {
+            row = self.expire(&row).await?;
+        }
+        // The line before said what was wanted; this one says that it came too late.
+        let entry = Entry::new(Kind::Approval)
+            .by(by.device, &by.handle, by.path)
+            .call(method, &row.tool)
+            .decision(Decision::Refused)
+            .detail("approval", id)
+            .detail("code", "already_answered");
+        self.inner.audit.note(entry);
+        Err(ApprovalError::Over(Box::new(row)))
     }
 
     /// Waits until an approval has an end. Dropping the future stops only the waiting.

@@ -116,6 +116,7 @@ async fn relay(connection: Connection, dir: &Path, guard: bool) -> Result<()> {
         bind: LoopbackAddr::v4(0),
         also_v6: false,
         unix_socket: None,
+        unix_needs_token: false,
         token_file: dir.join("proxy.token"),
         auth: ProxyAuth::SameUser,
         limits,

@@ -73,6 +73,11 @@ pub(crate) enum Command {
     Providers(ProvidersArgs),
     /// Which models may answer, and which of them does
     Models(ModelsArgs),
+    /// What the agent wants to do and a person must approve
+    Approvals {
+        #[command(subcommand)]
+        command: Option<ApprovalsCommand>,
+    },
     /// Show on one screen what runs
     Status,
     /// Say what is wrong and what to do about it
@@ -106,6 +111,31 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// List what waits
+    List {
+        /// Also what is over
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show all of one
+    Show {
+        /// Its number
+        id: i64,
+    },
+    /// Let it be done, once and exactly as shown
+    Approve {
+        /// Its number
+        id: i64,
+    },
+    /// Refuse it
+    Deny {
+        /// Its number
+        id: i64,
+    },
 }
 
 #[derive(Debug, Subcommand)]

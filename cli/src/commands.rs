@@ -6,6 +6,7 @@ use crate::output::Output;
 
 mod agent;
 mod agents;
+mod approvals;
 mod approve;
 mod audit;
 mod backup;
@@ -60,6 +61,7 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Deny { device } => approve::deny(&dir, device, output).await,
         Command::Providers(args) => providers::run(&dir, args, output).await,
         Command::Models(args) => models::run(&dir, args, output).await,
+        Command::Approvals { command } => approvals::run(&dir, command, output).await,
         Command::Status => status::run(&dir, output).await,
         Command::Doctor => doctor::run(&dir, output).await,
         Command::Usage { days } => usage::run(&dir, days, output).await,

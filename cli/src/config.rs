@@ -4,9 +4,10 @@
 pub(crate) mod ports;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use homing_agent::budgets::Caps;
+use homing_agent::policy::PolicySettings;
 use homing_transport::Relay;
 use serde::Deserialize;
 use tracing::warn;
@@ -30,6 +31,9 @@ pub(crate) struct Config {
     pub(crate) quic: QuicSection,
     pub(crate) proxy: ProxySection,
     pub(crate) limits: LimitsSection,
+    /// What tools may do. Default: what reads may run, what changes something is asked about.
+    pub(crate) policy: PolicySettings,
+    pub(crate) shell: ShellSection,
     pub(crate) budgets: BudgetsSection,
 }
 
@@ -49,6 +53,13 @@ pub(crate) struct BudgetsSection {
     pub(crate) month: Option<f64>,
     /// Tokens of the agent in a day; the only cap that holds for models without a known price.
     pub(crate) tokens_day: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ShellSection {
+    /// Folders besides the agent's workspace in which the shell tool may start programs. Default none.
+    pub(crate) roots: Vec<PathBuf>,
 }
 
 /// `"none"`, `"public"`, or a list of URLs.
@@ -129,6 +140,8 @@ impl Default for Config {
             proxy: ProxySection::default(),
             limits: LimitsSection::default(),
             budgets: BudgetsSection::default(),
+            policy: PolicySettings::default(),
+            shell: ShellSection::default(),
         }
     }
 }
@@ -218,6 +231,11 @@ impl Config {
             .budgets
             .caps()
             .map_err(|error| wrong(error.to_string()))?;
+        config.policy.check().map_err(wrong)?;
+        if let Some(root) = config.shell.roots.iter().find(|root| !root.is_absolute()) {
+            let root = root.display();
+            return Err(wrong(format!("shell.roots: {root} is not an absolute path")).into());
+        }
         Ok(Some(config))
     }
 
@@ -311,6 +329,29 @@ handshakes_per_second = {rate:?}
 # month = 100.0
 # Tokens of all models in a day, also of those whose price is not known.
 # tokens_day = 5000000
+
+[policy]
+# Refuses every tool call that changes something, whatever anybody approves.
+# read_only = false
+# Minutes that a question waits for its answer; no answer is a no.
+# approval_minutes = 15
+# Lets devices other than an admin's start programs where the system cannot confine them.
+# unconfined_for_all = false
+
+# By the name of a tool, * stands for anything: "allow", "ask" or "deny". Without a line, what only
+# reads is allowed and what changes something is asked about.
+# [policy.tools]
+# shell = "ask"
+
+# By what a call is about; here how argv begins. docs/policy.md has more.
+# [[policy.rules]]
+# tool = "shell"
+# argv = ["git", "status"]
+# action = "allow"
+
+# Folders besides the agent's workspace in which the shell tool may start programs.
+# [shell]
+# roots = ["/srv/work"]
 "#,
             address = quic.address,
             agent = port_line("agent_port", quic.agent_port),
@@ -408,6 +449,41 @@ mod tests {
         std::fs::write(&path, "[proxy]\nprot = 7070\n").unwrap();
         let error = Config::load(&path).unwrap_err();
         assert!(error.to_string().contains("prot"), "{error}");
+    }
+
+    #[test]
+    fn a_policy_is_read_and_one_that_means_nothing_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("homing.toml");
+        let good = r#"
+            [policy]
+            read_only = true
+            [policy.tools]
+            shell = "ask"
+            "mcp_github_*" = "allow"
+            [[policy.rules]]
+            tool = "shell"
+            argv = ["git", "status"]
+            action = "allow"
+        "#;
+        std::fs::write(&path, good).unwrap();
+        let config = Config::load(&path).unwrap().unwrap();
+        assert!(config.policy.read_only);
+        assert_eq!(config.policy.rules.len(), 1);
+        for (bad, word) in [
+            ("[policy]\napproval_minutes = 0\n", "approval_minutes"),
+            ("[policy.tools]\nshell = \"sometimes\"\n", "sometimes"),
+            ("[policy]\nreadonly = true\n", "readonly"),
+            (
+                "[[policy.rules]]\ntool = \"shell\"\naction = \"allow\"\n",
+                "policy.tools",
+            ),
+            ("[shell]\nroots = [\"work\"]\n", "absolute"),
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            let error = Config::load(&path).unwrap_err();
+            assert!(error.to_string().contains(word), "{bad}: {error}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) struct DeviceSide {
     pub(crate) agent: AgentInfo,
     pub(crate) pool: Pool,
     pub(crate) proxy_url: String,
+    pub(crate) proxy_port: u16,
     counters: Arc<Counters>,
     driver: PoolDriver,
     proxy: Proxy<Pool>,
@@ -58,6 +59,8 @@ impl DeviceSide {
             bind: LoopbackAddr::v4(config.proxy.port),
             also_v6: config.proxy.ipv6,
             unix_socket: Some(dir.run().join("proxy.sock")),
+            // Programs that the agent starts cannot be kept from a socket's path, but from the token.
+            unix_needs_token: dir.has_agent(),
             token_file: dir.run().join("proxy.token"),
             auth: match config.proxy.auth {
                 ProxyAuthSetting::SameUser => ProxyAuth::SameUser,
@@ -74,11 +77,13 @@ impl DeviceSide {
             .await
             .map_err(bind_failure)?;
         let (proxy_url, counters) = (proxy.url(), proxy.counters());
+        let proxy_port = proxy.address().port();
         Ok(Self {
             device,
             agent,
             pool,
             proxy_url,
+            proxy_port,
             counters,
             driver,
             proxy,

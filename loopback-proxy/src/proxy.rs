@@ -50,6 +50,9 @@ pub struct ProxyConfig {
     pub also_v6: bool,
     /// The path of the Unix socket, in a directory of this user alone.
     pub unix_socket: Option<PathBuf>,
+    /// Whether the Unix socket needs the token whatever `auth` says: where programs are confined that
+    /// can reach a socket by its path, but not read the token file.
+    pub unix_needs_token: bool,
     /// Where the token of this run is written.
     pub token_file: PathBuf,
     /// Who may use the proxy.
@@ -100,7 +103,7 @@ impl<U: Upstream> Proxy<U> {
             token,
             limits: config.limits,
             tcp_rules: rules(false, by_token || !owners.can_tell()),
-            unix_rules: rules(true, by_token),
+            unix_rules: rules(true, by_token || config.unix_needs_token),
             owners,
             drain: CancellationToken::new(),
         });

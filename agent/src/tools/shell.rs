@@ -147,9 +147,16 @@ impl Tool for ShellTool {
     ) -> BoxFuture<'static, Result<Value, ToolError>> {
         let planned = self.inner.plan(speaker, arguments);
         async move {
-            let Plan { program, cwd, .. } = planned?;
+            let Plan {
+                argv, program, cwd, ..
+            } = planned?;
             let sha256 = program::hash(program.clone()).await?;
-            Ok(json!({ "program": program, "sha256": sha256, "cwd": cwd }))
+            let mut bound = json!({ "program": program, "sha256": sha256, "cwd": cwd });
+            if let Some(script) = program::script(&program, &argv, &cwd) {
+                let sha256 = program::hash(script.clone()).await?;
+                bound["script"] = json!({ "path": script, "sha256": sha256 });
+            }
+            Ok(bound)
         }
         .boxed()
     }

@@ -294,7 +294,13 @@ async fn a_turn_that_waits_lets_its_devices_other_sessions_run_and_holds_its_own
 
 #[tokio::test]
 async fn a_program_that_was_changed_after_the_question_does_not_run_under_its_answer() {
-    let (rig, script) = asking_for(&[("shell", json!({"argv": ["./job"]}))]).await;
+    for argv in [json!(["./job"]), json!(["sh", "job"])] {
+        changed_after_the_question(argv).await;
+    }
+}
+
+async fn changed_after_the_question(argv: Value) {
+    let (rig, script) = asking_for(&[("shell", json!({ "argv": argv }))]).await;
     let job = rig.state.settings.workspace().join("job");
     write_program(&job, "#!/bin/sh\ntrue\n");
     let owner = rig.network.owner();

@@ -70,6 +70,19 @@ fn findings(dir: &DataDir, config: &Config, status: &Value) -> Vec<Finding> {
             "set auth = \"token\" in homing.toml if programs run here that you do not trust",
         );
     }
+    let missing = homing_agent::confine::support().missing();
+    if dir.has_agent() && !missing.is_empty() {
+        let message = format!(
+            "programs that the agent starts cannot be kept from {}",
+            missing.join(", ")
+        );
+        warn(
+            "warning",
+            "unconfined_programs",
+            &message,
+            "until the kernel is newer, only an admin's device may have programs started; leave unconfined_for_all off",
+        );
+    }
     if config.proxy.auth == ProxyAuthSetting::Token {
         findings.retain(|finding| finding.code != "same_user_programs");
     }

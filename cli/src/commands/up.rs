@@ -42,6 +42,7 @@ pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::
     config.keep(&dir.config(), first_run)?;
     let side =
         DeviceSide::bind(dir, &running, host.device.clone(), host.agent_info.clone()).await?;
+    host.agent.handle().hide_port(side.proxy_port);
     let socket = ControlSocket::bind(dir)?;
 
     let mut tasks = JoinSet::new();

@@ -43,7 +43,11 @@ pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent
     })
     .await;
     match bound {
-        Ok(agent) => Ok(agent),
+        Ok(agent) => {
+            // Another process may serve the proxy of this directory.
+            agent.handle().hide_port(config.proxy.port);
+            Ok(agent)
+        }
         Err(AgentError::Bind(BindError::Address { addr, .. })) if bind.port() != 0 => {
             Err(port_taken(addr, "agent_port").into())
         }
@@ -140,6 +144,9 @@ fn settings(
     settings.rates.writes_per_second = limits.writes_per_second;
     settings.rates.runs_per_minute = limits.runs_per_minute;
     settings.rates.chat_per_minute = limits.chat_per_minute;
+    settings.policy = config.policy.clone();
+    settings.shell_roots = config.shell.roots.clone();
+    settings.secret_dir = Some(dir.root().to_owned());
     if let Some(bytes) = config.agent.upload_limit {
         settings.sizes.upload = bytes;
     }

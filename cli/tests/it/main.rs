@@ -10,6 +10,7 @@
     reason = "a test that fails shows the logs of its processes"
 )]
 
+mod approvals;
 mod bodies;
 mod browser;
 mod clocks;

@@ -100,12 +100,16 @@ fn another_user_opens_no_socket_and_reads_no_file_of_the_data_directory() {
     let mut seen = 0;
     private(&data, &mut seen);
     assert!(seen > 10, "only {seen} files were looked at");
-    // Its own user reaches all of it.
-    let own = curl([
+    // Its own user reaches all of it, with the token.
+    let through = [
         "--unix-socket",
         socket.to_str().unwrap(),
         "http://localhost/api/health",
-    ]);
+    ];
+    assert_eq!(curl(through).status, 401);
+    let token = std::fs::read_to_string(data.join("run/proxy.token")).unwrap();
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    let own = curl([&through[..], &["-H", &bearer]].concat());
     assert_eq!(own.ok()["status"], "ok");
     up.stop();
 }

@@ -113,6 +113,22 @@ async fn the_unix_socket_serves_its_user() {
 }
 
 #[tokio::test]
+async fn the_unix_socket_needs_the_token_where_it_was_told_so_and_tcp_does_not() {
+    let proxy = start(|config| config.unix_needs_token = true).await;
+    let socket = proxy.socket().display().to_string();
+    let through = ["--unix-socket", &socket, "http://localhost/head"];
+    assert!(text(&curl(&through).await).contains("\"token_required\""));
+    let bearer = format!("Authorization: Bearer {}", proxy.token());
+    let answer = curl(&[&through[..], &["-H", &bearer]].concat()).await;
+    assert!(text(&answer).contains("homing-local: token"));
+    assert!(
+        get(&proxy, "/head", &[])
+            .await
+            .contains("homing-local: capped")
+    );
+}
+
+#[tokio::test]
 async fn ipv6_is_served_when_asked_for() {
     let proxy = start(|config| config.also_v6 = true).await;
     let url = format!("http://[::1]:{}/small", proxy.address.port());

@@ -34,6 +34,7 @@ pub(crate) fn config(dir: &tempfile::TempDir) -> ProxyConfig {
         bind: LoopbackAddr::v4(0),
         also_v6: false,
         unix_socket: Some(dir.path().join("run").join("proxy.sock")),
+        unix_needs_token: false,
         token_file: dir.path().join("proxy.token"),
         auth: ProxyAuth::SameUser,
         limits: ProxyLimits::default(),

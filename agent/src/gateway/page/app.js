@@ -48,6 +48,12 @@ function show(frame) {
       answer = answer || line("answer", "");
       answer.textContent += frame.text;
       break;
+    case "approval_required":
+      line("note", `waits for approval ${frame.id}: ${frame.summary} (homing approvals show ${frame.id})`);
+      break;
+    case "approval_resolved":
+      line("note", `approval ${frame.id}: ${frame.decision}${frame.by ? " by " + frame.by.user : ""}`);
+      break;
     case "response":
       (answer || line("answer", "")).textContent = frame.text;
       break;

@@ -9,6 +9,11 @@ use crate::tools::ToolError;
 
 /// Largest program file that is hashed, in bytes; the largest known interpreters have some 200 MB.
 const MAX_FILE: u64 = 1 << 30;
+/// Programs that run the file that they are given, with any version behind the name.
+const INTERPRETERS: &[&str] = &[
+    "sh", "bash", "dash", "zsh", "ksh", "python", "perl", "ruby", "node", "php", "lua", "deno",
+    "bun",
+];
 /// Read at once.
 const CHUNK: usize = 256 << 10;
 
@@ -26,6 +31,19 @@ pub(super) fn find(name: &str, cwd: &Path) -> Result<PathBuf, ToolError> {
         .map(|folder| folder.join(name))
         .find(|path| is_program(path))
         .ok_or_else(missing)
+}
+
+/// The file that an interpreter is told to run: what it does is in there, not in the interpreter.
+pub(super) fn script(program: &Path, argv: &[String], cwd: &Path) -> Option<PathBuf> {
+    let name = program.file_name()?.to_str()?;
+    let known = |interpreter: &&str| {
+        let version = name.strip_prefix(*interpreter);
+        version.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    };
+    INTERPRETERS.iter().copied().find(known)?;
+    let first = argv.iter().skip(1).find(|word| !word.starts_with('-'))?;
+    let path = cwd.join(first);
+    path.is_file().then_some(path)
 }
 
 /// SHA-256 of a file as hexadecimal text.
@@ -63,4 +81,31 @@ fn is_program(path: &Path) -> bool {
     }
     #[cfg(not(unix))]
     meta.is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_of_an_interpreter_is_the_first_word_that_is_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = dir.path().join("job");
+        std::fs::write(&job, "").unwrap();
+        let script = |program: &str, words: &[&str]| {
+            let argv: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            script(Path::new(program), &argv, dir.path())
+        };
+        assert_eq!(
+            script("/bin/sh", &["sh", "-e", "job", "x"]),
+            Some(job.clone())
+        );
+        assert_eq!(
+            script("/usr/bin/python3.13", &["python3.13", "job"]),
+            Some(job)
+        );
+        assert_eq!(script("/bin/sh", &["sh", "-c", "true"]), None);
+        assert_eq!(script("/bin/cat", &["cat", "job"]), None);
+        assert_eq!(script("/usr/bin/shred", &["shred", "job"]), None);
+    }
 }
