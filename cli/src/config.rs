@@ -2,11 +2,13 @@
 //! comment on every key.
 
 pub(crate) mod ports;
+mod tools;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use homing_agent::budgets::Caps;
+use homing_agent::tools::ToolSettings;
 use homing_transport::Relay;
 use serde::Deserialize;
 use tracing::warn;
@@ -30,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) quic: QuicSection,
     pub(crate) proxy: ProxySection,
     pub(crate) limits: LimitsSection,
+    pub(crate) tools: ToolSettings,
     pub(crate) budgets: BudgetsSection,
 }
 
@@ -128,6 +131,7 @@ impl Default for Config {
             quic: QuicSection::default(),
             proxy: ProxySection::default(),
             limits: LimitsSection::default(),
+            tools: ToolSettings::default(),
             budgets: BudgetsSection::default(),
         }
     }
@@ -215,6 +219,8 @@ impl Config {
             .parse()
             .map_err(|error| wrong(error.to_string()))?;
         config
+            .tools
+            .check()
             .budgets
             .caps()
             .map_err(|error| wrong(error.to_string()))?;
@@ -254,7 +260,7 @@ impl Config {
             ProxyAuthSetting::SameUser => "same-user",
             ProxyAuthSetting::Token => "token",
         };
-        format!(
+        let text = format!(
             r#"# Settings of homing. A change takes effect at the next start.
 
 # What may be contacted beside the addresses of this network's own members:
@@ -326,7 +332,8 @@ handshakes_per_second = {rate:?}
             enrolments = limits.enrolments_per_second,
             burst = limits.handshake_burst,
             rate = limits.handshakes_per_second,
-        )
+        );
+        text + &tools::to_text(&self.tools)
     }
 
     /// The socket address of a QUIC endpoint with this port.
@@ -385,6 +392,29 @@ mod tests {
         config.relay = RelaySetting::Urls(vec!["https://relay.example.org".to_owned()]);
         let back: Config = toml::from_str(&config.to_text()).unwrap();
         assert_eq!(back, config);
+        config.tools.containers.socket = Some("/run/a \"b\" \\c.sock".into());
+        config.tools.files.roots = Some(vec!["/srv/media".into(), "/srv/notes".into()]);
+        config.tools.fetch.enabled = true;
+        config.tools.fetch.ports = vec![443, 8443];
+        config.tools.fetch.allow_private = vec!["10.0.0.0/24".parse().unwrap()];
+        let back: Config = toml::from_str(&config.to_text()).unwrap();
+        assert_eq!(back, config);
+    }
+
+    #[test]
+    fn settings_of_a_tool_that_cannot_be_meant_are_refused_with_their_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("homing.toml");
+        for (text, named) in [
+            ("[tools.files]\nroots = [\"media\"]\n", "tools.files.roots"),
+            ("[tools.fetch]\nports = [0]\n", "tools.fetch.ports"),
+            ("[tools.fetch]\nallow_private = [\"router\"]\n", "router"),
+            ("[tools.programs]\nsystemctl = \"/tmp/x\"\n", "programs"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Config::load(&path).unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
     }
 
     #[test]
