@@ -25,5 +25,6 @@ mod rig;
 mod scripted;
 mod sessions;
 mod store;
+mod tools;
 mod usage;
 mod websocket;
