@@ -11,6 +11,7 @@ use crate::limits::Rates;
 use crate::models::Models;
 use crate::policy::PolicySettings;
 use crate::providers::Times;
+use crate::tools::ToolSettings;
 
 /// Identity, place and limits of one agent.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct AgentSettings {
     /// Pause between two words of the built-in assistant; 5 ms by default, which is a fast reader's
     /// pace and leaves time to interrupt.
     pub pace: Duration,
+    /// Built-in tools.
+    pub tools: ToolSettings,
     /// What tools may do; by default what reads may run and what changes is asked about.
     pub policy: PolicySettings,
     /// Folders besides the workspace in which the shell tool may start programs; none by default.
@@ -61,6 +64,7 @@ impl AgentSettings {
             caps: Caps::default(),
             liveness: Liveness::default(),
             pace: Duration::from_millis(5),
+            tools: ToolSettings::default(),
             policy: PolicySettings::default(),
             shell_roots: Vec::new(),
             secret_dir: None,

@@ -24,7 +24,7 @@ use crate::providers::BuiltinAssistant;
 use crate::sessions::{Logs, SessionError, Sessions};
 use crate::store::{Store, StoreError};
 use crate::system::SystemProbe;
-use crate::tools::{DevicesTool, ShellSettings, ShellTool, SystemTool, Tools, WhoAmITool};
+use crate::tools::{self, ShellSettings, ShellTool, Tools};
 use crate::turn_driver::Engine;
 
 /// Longest wait for followers and turns at shutdown, below the whole process's deadline of 10 s.
@@ -117,16 +117,9 @@ impl AgentState {
                 .collect(),
             unconfined_for_all: settings.policy.unconfined_for_all,
         };
-        let tools = Tools::new(
-            vec![
-                Arc::new(SystemTool::new(system.clone())),
-                Arc::new(WhoAmITool),
-                Arc::new(DevicesTool::new(store.clone(), connections.clone())),
-                Arc::new(ShellTool::new(confinement.clone(), shell)),
-            ],
-            audit.clone(),
-        )
-        .under(Policy::new(settings.policy.clone()));
+        let mut builtin = tools::builtin(&settings, &system, &store, &connections);
+        builtin.push(Arc::new(ShellTool::new(confinement.clone(), shell)));
+        let tools = Tools::new(builtin, audit.clone()).under(Policy::new(settings.policy.clone()));
         let logs = Logs::new(store.clone(), feeds.clone());
         let minutes = u64::from(settings.policy.approval_minutes);
         let lifetime = Duration::from_secs(60 * minutes);

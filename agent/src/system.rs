@@ -1,56 +1,33 @@
-//! What this machine and this process are doing: CPU, memory, disks, load, uptime.
+//! What this machine and this process are doing: CPU, memory, disks, load, uptime, network
+//! interfaces, processes, sensors.
 //!
-//! In a container the numbers are the host's.
+//! In a container the numbers are the host's. Reading blocks, so it happens on threads for that, one
+//! reader at a time.
+
+mod machine;
+mod network;
+mod processes;
+mod sensors;
+mod snapshots;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use sysinfo::{Disks, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// Two readings of the CPU must lie this far apart to say anything.
-const CPU_WINDOW: Duration = Duration::from_millis(250);
+pub use machine::{Disk, Reading};
+pub use network::{Interface, NetworkReading};
+pub use processes::{MAX_PROCESSES, ProcessOrder, ProcessReading, RunningProcess};
+pub use sensors::{Sensor, SensorReading};
+pub use snapshots::{Snapshot, Snapshots, Watch};
+
+use machine::Machine;
+
 /// A reading older than this is taken anew.
 const FRESH: Duration = Duration::from_secs(2);
 /// How long the process's own memory is remembered; the health report is asked for often.
 const MEMORY_FRESH: Duration = Duration::from_secs(1);
-
-/// One reading.
-#[derive(Debug, Clone, Serialize)]
-pub struct Reading {
-    /// Use of all cores together, 0 to 100.
-    pub cpu_percent: f32,
-    /// Cores.
-    pub cores: usize,
-    /// Memory, in bytes.
-    pub memory_total: u64,
-    /// Memory in use, in bytes.
-    pub memory_used: u64,
-    /// Swap, in bytes.
-    pub swap_total: u64,
-    /// Swap in use, in bytes.
-    pub swap_used: u64,
-    /// Load over 1, 5 and 15 minutes.
-    pub load: [f64; 3],
-    /// Seconds since the machine started.
-    pub uptime_seconds: u64,
-    /// Mounted disks, without duplicates.
-    pub disks: Vec<Disk>,
-    /// Host name, operating system and kernel, for people.
-    pub host: String,
-}
-
-/// One disk.
-#[derive(Debug, Clone, Serialize)]
-pub struct Disk {
-    /// Where it is mounted.
-    pub mount: String,
-    /// Size, in bytes.
-    pub total: u64,
-    /// Free for this user, in bytes.
-    pub available: u64,
-}
 
 /// The machine could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,17 +43,10 @@ pub struct SystemProbe {
 #[derive(Debug)]
 struct Inner {
     started: Instant,
-    system: Mutex<Machine>,
+    machine: Mutex<Machine>,
     memory: AtomicU64,
     /// Milliseconds after `started`, plus one; 0 for never.
     memory_at: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Machine {
-    /// `None` where the platform has nothing to read.
-    system: Option<System>,
-    last: Option<(Instant, Reading)>,
 }
 
 impl Default for SystemProbe {
@@ -84,10 +54,7 @@ impl Default for SystemProbe {
         Self {
             inner: Arc::new(Inner {
                 started: Instant::now(),
-                system: Mutex::new(Machine {
-                    system: System::new().ok(),
-                    last: None,
-                }),
+                machine: Mutex::new(Machine::new()),
                 memory: AtomicU64::new(0),
                 memory_at: AtomicU64::new(0),
             }),
@@ -101,14 +68,44 @@ impl SystemProbe {
     /// # Errors
     /// When the platform has nothing to read, or the reading thread is gone at shutdown.
     pub async fn read(&self) -> Result<Reading, ProbeFailed> {
-        let inner = self.inner.clone();
-        let read = move || {
-            let mut machine = inner.system.lock().unwrap_or_else(PoisonError::into_inner);
-            machine.read()
-        };
-        tokio::task::spawn_blocking(read)
-            .await
-            .map_err(|_| ProbeFailed)?
+        self.read_within(FRESH).await
+    }
+
+    /// A reading that is not older than `age`.
+    ///
+    /// # Errors
+    /// As [`SystemProbe::read`].
+    pub async fn read_within(&self, age: Duration) -> Result<Reading, ProbeFailed> {
+        self.blocking(move |machine| machine.read(age)).await
+    }
+
+    /// Network interfaces with what they have carried and carry now; takes half a second when nobody
+    /// has asked for a minute.
+    ///
+    /// # Errors
+    /// As [`SystemProbe::read`].
+    pub async fn network(&self) -> Result<NetworkReading, ProbeFailed> {
+        self.blocking(Machine::network).await
+    }
+
+    /// The processes that use most, at most [`MAX_PROCESSES`].
+    ///
+    /// # Errors
+    /// As [`SystemProbe::read`].
+    pub async fn processes(
+        &self,
+        order: ProcessOrder,
+        limit: usize,
+    ) -> Result<ProcessReading, ProbeFailed> {
+        self.blocking(move |_| processes::read(order, limit)).await
+    }
+
+    /// Temperatures.
+    ///
+    /// # Errors
+    /// As [`SystemProbe::read`].
+    pub async fn sensors(&self) -> Result<SensorReading, ProbeFailed> {
+        self.blocking(|_| sensors::read()).await
     }
 
     /// Seconds since this process's probe was made.
@@ -136,35 +133,19 @@ impl SystemProbe {
         }
         inner.memory.load(Ordering::Relaxed)
     }
-}
 
-impl Machine {
-    fn read(&mut self) -> Result<Reading, ProbeFailed> {
-        if let Some((at, reading)) = &self.last
-            && at.elapsed() < FRESH
-        {
-            return Ok(reading.clone());
-        }
-        let system = self.system.as_mut().ok_or(ProbeFailed)?;
-        system.refresh_cpu_usage();
-        std::thread::sleep(CPU_WINDOW);
-        system.refresh_cpu_usage();
-        system.refresh_memory();
-        let load = System::load_average().map(|load| [load.one, load.five, load.fifteen]);
-        let reading = Reading {
-            cpu_percent: system.global_cpu_usage(),
-            cores: system.cpus().len(),
-            memory_total: system.total_memory(),
-            memory_used: system.used_memory(),
-            swap_total: system.total_swap(),
-            swap_used: system.used_swap(),
-            load: load.unwrap_or_default(),
-            uptime_seconds: System::uptime().unwrap_or_default(),
-            disks: disks(),
-            host: host(),
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Machine) -> Result<T, ProbeFailed> + Send + 'static,
+    ) -> Result<T, ProbeFailed> {
+        let inner = self.inner.clone();
+        let read = move || {
+            let mut machine = inner.machine.lock().unwrap_or_else(PoisonError::into_inner);
+            read(&mut machine)
         };
-        self.last = Some((Instant::now(), reading.clone()));
-        Ok(reading)
+        tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|_| ProbeFailed)?
     }
 }
 
@@ -181,34 +162,4 @@ fn own_memory() -> u64 {
         ProcessRefreshKind::nothing().with_memory(),
     );
     system.process(pid).map_or(0, sysinfo::Process::memory)
-}
-
-fn disks() -> Vec<Disk> {
-    let mut seen = Vec::new();
-    let mut disks = Vec::new();
-    let Ok(list) = Disks::new_with_refreshed_list() else {
-        return vec![];
-    };
-    for disk in &*list {
-        // The same device mounted twice would be counted twice.
-        let name = disk.name().to_owned();
-        if disk.total_space() == 0 || seen.contains(&name) {
-            continue;
-        }
-        seen.push(name);
-        disks.push(Disk {
-            mount: disk.mount_point().display().to_string(),
-            total: disk.total_space(),
-            available: disk.available_space(),
-        });
-    }
-    disks
-}
-
-fn host() -> String {
-    let name = System::host_name()
-        .map(|name| format!("{name}, "))
-        .unwrap_or_default();
-    let system = System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned());
-    format!("{name}{system}")
 }

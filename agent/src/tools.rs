@@ -3,8 +3,22 @@
 //! A tool runs with the rights of the device in whose name the turn runs, never with the agent's own.
 //! Whether a call may run is in `permission`, by the scopes and the policy.
 
+mod arguments;
+mod bounds;
+mod builtin;
+mod containers;
 mod devices;
+mod fetch;
+#[cfg(target_os = "linux")]
+mod files;
+mod journal;
+mod network;
 mod permission;
+mod processes;
+mod program;
+mod sensors;
+mod services;
+pub mod settings;
 mod shell;
 mod system;
 mod whoami;
@@ -18,8 +32,22 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 pub use crate::policy::{Action, ToolEffect};
+pub use builtin::builtin;
+pub use containers::{ContainerLogsTool, ContainersTool, EngineError};
 pub use devices::DevicesTool;
+pub use fetch::{FetchError, FetchTool, Lookup, SystemLookup};
+#[cfg(target_os = "linux")]
+pub use files::{
+    FileFolders, FilesError, ListFilesTool, ReadFileTool, SearchFilesTool, WriteFileTool,
+};
+pub use journal::JournalTool;
+pub use network::NetworkTool;
 pub use permission::Permission;
+pub use processes::ProcessesTool;
+pub use program::ProgramError;
+pub use sensors::SensorsTool;
+pub use services::ServicesTool;
+pub use settings::ToolSettings;
 pub use shell::{ShellSettings, ShellTool};
 pub use system::SystemTool;
 pub use whoami::WhoAmITool;

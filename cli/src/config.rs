@@ -2,12 +2,15 @@
 //! comment on every key.
 
 pub(crate) mod ports;
+mod text;
+mod tools;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use homing_agent::budgets::Caps;
 use homing_agent::policy::PolicySettings;
+use homing_agent::tools::ToolSettings;
 use homing_transport::Relay;
 use serde::Deserialize;
 use tracing::warn;
@@ -34,6 +37,7 @@ pub(crate) struct Config {
     /// What tools may do. Default: what reads may run, what changes something is asked about.
     pub(crate) policy: PolicySettings,
     pub(crate) shell: ShellSection,
+    pub(crate) tools: ToolSettings,
     pub(crate) budgets: BudgetsSection,
 }
 
@@ -139,6 +143,7 @@ impl Default for Config {
             quic: QuicSection::default(),
             proxy: ProxySection::default(),
             limits: LimitsSection::default(),
+            tools: ToolSettings::default(),
             budgets: BudgetsSection::default(),
             policy: PolicySettings::default(),
             shell: ShellSection::default(),
@@ -228,6 +233,10 @@ impl Config {
             .parse()
             .map_err(|error| wrong(error.to_string()))?;
         config
+            .tools
+            .check()
+            .map_err(|error| wrong(error.to_string()))?;
+        config
             .budgets
             .caps()
             .map_err(|error| wrong(error.to_string()))?;
@@ -255,119 +264,6 @@ impl Config {
             );
         }
         Ok(())
-    }
-
-    /// The file of a first run.
-    pub(crate) fn to_text(&self) -> String {
-        let relay = match &self.relay {
-            RelaySetting::Word(word) => format!("{word:?}"),
-            RelaySetting::Urls(urls) => format!("{urls:?}"),
-        };
-        let name = match &self.agent.name {
-            Some(name) => format!("name = {name:?}"),
-            None => "# name = \"home\"".to_owned(),
-        };
-        let (quic, proxy, limits) = (&self.quic, &self.proxy, &self.limits);
-        let auth = match proxy.auth {
-            ProxyAuthSetting::SameUser => "same-user",
-            ProxyAuthSetting::Token => "token",
-        };
-        format!(
-            r#"# Settings of homing. A change takes effect at the next start.
-
-# What may be contacted beside the addresses of this network's own members:
-# "none" (this machine and the local network), "public" (iroh's public relays and look-up),
-# or a list of your own relays, such as ["https://relay.example.org"].
-relay = {relay}
-
-[agent]
-# Name of the agent, as people see it.
-{name}
-# Bytes that one upload may have. Default 10 MB.
-# upload_limit = 10000000
-
-[quic]
-# Address of the QUIC sockets (UDP). 0.0.0.0 means all, IPv6 included.
-address = "{address}"
-# UDP ports, chosen when they are first needed and kept, so that tickets and remembered addresses
-# stay good. 0 picks a free one at every start.
-{agent}
-{coordinator}
-{device}
-
-[proxy]
-# TCP port of the loopback proxy on 127.0.0.1. 0 picks a free one at every start.
-port = {port}
-# Whether it listens on [::1] too, so that nobody else can be localhost there.
-ipv6 = {ipv6}
-# "same-user": programs of this user need no token. "token": every request needs the token of
-# run/proxy.token.
-auth = "{auth}"
-
-[limits]
-# Per device: plain reads a second, writes a second, agent runs a minute.
-reads_per_second = {reads}
-writes_per_second = {writes}
-runs_per_minute = {runs}
-# Per user: chat messages a minute.
-chat_per_minute = {chat}
-# New TCP connections a second at the loopback proxy.
-proxy_connections_per_second = {connections}
-# Devices that may join a second, over all.
-enrolments_per_second = {enrolments}
-# QUIC handshakes of one address before it is admitted: at once, and a second.
-handshake_burst = {burst}
-handshakes_per_second = {rate:?}
-
-[budgets]
-# What models may cost, in US dollars: set aside before each call, so that no call passes a cap.
-# No cap by default. A month is one of the calendar, days are in UTC.
-# session = 5.0
-# device_day = 5.0
-# user_day = 10.0
-# day = 20.0
-# month = 100.0
-# Tokens of all models in a day, also of those whose price is not known.
-# tokens_day = 5000000
-
-[policy]
-# Refuses every tool call that changes something, whatever anybody approves.
-# read_only = false
-# Minutes that a question waits for its answer; no answer is a no.
-# approval_minutes = 15
-# Lets devices other than an admin's start programs where the system cannot confine them.
-# unconfined_for_all = false
-
-# By the name of a tool, * stands for anything: "allow", "ask" or "deny". Without a line, what only
-# reads is allowed and what changes something is asked about.
-# [policy.tools]
-# shell = "ask"
-
-# By what a call is about; here how argv begins. docs/policy.md has more.
-# [[policy.rules]]
-# tool = "shell"
-# argv = ["git", "status"]
-# action = "allow"
-
-# Folders besides the agent's workspace in which the shell tool may start programs.
-# [shell]
-# roots = ["/srv/work"]
-"#,
-            address = quic.address,
-            agent = port_line("agent_port", quic.agent_port),
-            coordinator = port_line("coordinator_port", quic.coordinator_port),
-            device = port_line("device_port", quic.device_port),
-            port = proxy.port,
-            ipv6 = proxy.ipv6,
-            reads = limits.reads_per_second,
-            writes = limits.writes_per_second,
-            runs = limits.runs_per_minute,
-            chat = limits.chat_per_minute,
-            connections = limits.proxy_connections_per_second,
-            enrolments = limits.enrolments_per_second,
-            burst = limits.handshake_burst,
-            rate = limits.handshakes_per_second,
-        )
     }
 
     /// The socket address of a QUIC endpoint with this port.
@@ -410,10 +306,6 @@ impl RelaySetting {
     }
 }
 
-fn port_line(key: &str, port: Option<u16>) -> String {
-    port.map_or_else(|| format!("# {key} = 0"), |port| format!("{key} = {port}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,6 +318,29 @@ mod tests {
         config.relay = RelaySetting::Urls(vec!["https://relay.example.org".to_owned()]);
         let back: Config = toml::from_str(&config.to_text()).unwrap();
         assert_eq!(back, config);
+        config.tools.containers.socket = Some("/run/a \"b\" \\c.sock".into());
+        config.tools.files.roots = Some(vec!["/srv/media".into(), "/srv/notes".into()]);
+        config.tools.fetch.enabled = true;
+        config.tools.fetch.ports = vec![443, 8443];
+        config.tools.fetch.allow_private = vec!["10.0.0.0/24".parse().unwrap()];
+        let back: Config = toml::from_str(&config.to_text()).unwrap();
+        assert_eq!(back, config);
+    }
+
+    #[test]
+    fn settings_of_a_tool_that_cannot_be_meant_are_refused_with_their_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("homing.toml");
+        for (text, named) in [
+            ("[tools.files]\nroots = [\"media\"]\n", "tools.files.roots"),
+            ("[tools.fetch]\nports = [0]\n", "tools.fetch.ports"),
+            ("[tools.fetch]\nallow_private = [\"router\"]\n", "router"),
+            ("[tools.programs]\nsystemctl = \"/tmp/x\"\n", "programs"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Config::load(&path).unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
     }
 
     #[test]

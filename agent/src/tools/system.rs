@@ -30,7 +30,8 @@ impl Tool for SystemTool {
         ToolSpec {
             name: "system".to_owned(),
             description:
-                "CPU, memory, disks, load and uptime of the machine that the agent runs on."
+                "CPU (all cores and each), memory, swap, disks, load and uptime of the machine that \
+                the agent runs on."
                     .to_owned(),
             parameters: json!({"type": "object", "properties": {}}),
         }

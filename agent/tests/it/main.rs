@@ -28,5 +28,6 @@ mod rig;
 mod scripted;
 mod sessions;
 mod store;
+mod tools;
 mod usage;
 mod websocket;

@@ -150,6 +150,8 @@ fn settings(
     if let Some(bytes) = config.agent.upload_limit {
         settings.sizes.upload = bytes;
     }
+    settings.tools = config.tools.clone();
+    settings.secret_dir = Some(dir.root().to_owned());
     settings.caps = config.budgets.caps()?;
     Ok(settings)
 }
