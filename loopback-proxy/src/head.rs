@@ -2,6 +2,7 @@
 //! what a request head says. Pure. It decides syntax only; whether a request may pass is `guard`.
 
 use httparse::{Header, ParserConfig, Status};
+use memchr::memchr3;
 
 /// The largest head, request or response, trailers included.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
@@ -44,49 +45,54 @@ impl HeadScanner {
     /// `bytes` starts where the head starts and has grown since the last call, never changed.
     /// Returns the length of the head, its empty line included, once all of it is there.
     pub(crate) fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        let mut previous = self
-            .position
-            .checked_sub(1)
-            .and_then(|at| bytes.get(at).copied())
-            .unwrap_or(0);
-        for (offset, &byte) in bytes
-            .get(self.position..)
-            .unwrap_or_default()
-            .iter()
-            .enumerate()
-        {
-            let at = self.position + offset;
-            if at >= MAX_HEAD {
-                return Err(HeadError::TooLarge);
-            }
-            if byte == b'\n' {
-                if previous != b'\r' {
-                    return Err(HeadError::BareLf);
-                }
-                if at == self.line_start + 1 {
-                    return if self.line_start == 0 {
-                        Err(HeadError::LeadingEmptyLine)
-                    } else {
-                        Ok(Some(at + 1))
-                    };
-                }
-                self.lines += 1;
-                self.line_start = at + 1;
-                // The first line is not a header field.
-                if self.lines > MAX_HEADERS + 1 {
-                    return Err(HeadError::TooManyHeaders);
-                }
-            } else if previous == b'\r' {
-                return Err(HeadError::BareCr);
-            } else if byte == 0 {
-                return Err(HeadError::Nul);
-            } else if at == self.line_start && (byte == b' ' || byte == b'\t') {
+        let end = bytes.len().min(MAX_HEAD);
+        loop {
+            let rest = bytes.get(self.position..end).unwrap_or_default();
+            let starts_line = self.position == self.line_start;
+            if starts_line && matches!(rest.first(), Some(b' ' | b'\t')) {
                 return Err(HeadError::ObsFold);
             }
-            previous = byte;
+            let Some(found) = memchr3(b'\n', b'\r', 0, rest) else {
+                self.position = end.max(self.position);
+                break;
+            };
+            let at = self.position + found;
+            match (rest.get(found), rest.get(found + 1)) {
+                (Some(b'\r'), Some(b'\n')) => {
+                    if at == self.line_start {
+                        return if at == 0 {
+                            Err(HeadError::LeadingEmptyLine)
+                        } else {
+                            Ok(Some(at + 2))
+                        };
+                    }
+                    self.take_line(at + 2)?;
+                }
+                (Some(b'\r'), Some(_)) => return Err(HeadError::BareCr),
+                // What follows it is not there yet; the next look begins with it.
+                (Some(b'\r'), None) => {
+                    self.position = at;
+                    break;
+                }
+                (Some(b'\n'), _) => return Err(HeadError::BareLf),
+                _ => return Err(HeadError::Nul),
+            }
         }
-        self.position = bytes.len().max(self.position);
+        if bytes.len() > MAX_HEAD {
+            return Err(HeadError::TooLarge);
+        }
         Ok(None)
+    }
+
+    fn take_line(&mut self, end: usize) -> Result<(), HeadError> {
+        self.lines += 1;
+        self.line_start = end;
+        self.position = end;
+        // The first line is not a header field.
+        if self.lines > MAX_HEADERS + 1 {
+            return Err(HeadError::TooManyHeaders);
+        }
+        Ok(())
     }
 }
 
