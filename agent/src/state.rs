@@ -23,7 +23,7 @@ use crate::policy::Policy;
 use crate::providers::BuiltinAssistant;
 use crate::sessions::{Logs, SessionError, Sessions};
 use crate::store::{Store, StoreError};
-use crate::system::SystemProbe;
+use crate::system::{Snapshots, SystemProbe};
 use crate::tools::{self, ShellSettings, ShellTool, Tools};
 use crate::turn_driver::Engine;
 
@@ -88,6 +88,8 @@ pub struct AgentState {
     pub files: Files,
     /// The machine.
     pub system: SystemProbe,
+    /// Short readings of it for whoever watches.
+    pub snapshots: Snapshots,
     /// Every task of this agent that outlives a request.
     pub tasks: TaskTracker,
     /// Raised when the agent goes.
@@ -151,6 +153,7 @@ impl AgentState {
         let tasks = TaskTracker::new();
         let stopping = CancellationToken::new();
         tasks.spawn(actor.run(stopping.clone()));
+        let snapshots = Snapshots::new(system.clone(), tasks.clone(), stopping.clone());
         let limits = Limits::new(settings.rates);
         Ok(Arc::new(Self {
             settings,
@@ -167,6 +170,7 @@ impl AgentState {
             models,
             files,
             system,
+            snapshots,
             tasks,
             stopping,
             leaving: CancellationToken::new(),

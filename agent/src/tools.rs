@@ -21,6 +21,7 @@ mod services;
 pub mod settings;
 mod shell;
 mod system;
+mod time;
 mod whoami;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub use services::ServicesTool;
 pub use settings::ToolSettings;
 pub use shell::{ShellSettings, ShellTool};
 pub use system::SystemTool;
+pub use time::TimeTool;
 pub use whoami::WhoAmITool;
 
 use crate::audit::Audit;

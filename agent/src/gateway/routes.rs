@@ -112,6 +112,8 @@ pub const FRAMES: &[Frame] = &[
     frame("text_final", Scope("chat"), Run),
     frame("interrupt", Scope("chat"), Stop),
     frame("command", Scope("chat"), Write),
+    frame("subscribe", Scope("status.read"), Read),
+    frame("unsubscribe", Scope("status.read"), Read),
     frame("approval_answer", Scope("exec.approve"), Write),
 ];
 

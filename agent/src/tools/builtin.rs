@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     ContainerLogsTool, ContainersTool, DevicesTool, FetchTool, JournalTool, NetworkTool,
-    ProcessesTool, SensorsTool, ServicesTool, SystemTool, Tool, WhoAmITool,
+    ProcessesTool, SensorsTool, ServicesTool, SystemTool, TimeTool, Tool, WhoAmITool,
 };
 use crate::config::AgentSettings;
 use crate::connections::Connections;
@@ -22,6 +22,7 @@ pub fn builtin(
     let tools = &settings.tools;
     let mut all: Vec<Arc<dyn Tool>> = vec![
         Arc::new(WhoAmITool),
+        Arc::new(TimeTool),
         Arc::new(DevicesTool::new(store.clone(), connections.clone())),
         Arc::new(SystemTool::new(probe.clone())),
         Arc::new(NetworkTool::new(probe.clone())),

@@ -169,7 +169,7 @@ async fn every_frame_of_the_table_is_refused_when_its_scope_has_gone() {
     let rig = Rig::start().await;
     let device = rig.network.owner();
     let mut ws = rig.ws(&device).await;
-    device.renew(Role::Admin, &["status.read"]);
+    device.renew(Role::Admin, &["audit.read"]);
     for frame in FRAMES {
         ws.send(json!({
             "type": frame.name, "session_id": "s", "text": "t", "name": "help",

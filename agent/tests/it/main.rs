@@ -27,6 +27,7 @@ mod resources;
 mod rig;
 mod scripted;
 mod sessions;
+mod snapshots;
 mod store;
 mod tools;
 mod usage;

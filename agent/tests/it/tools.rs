@@ -5,6 +5,8 @@ mod fetch;
 #[cfg(target_os = "linux")]
 mod files;
 mod machine;
+#[cfg(target_os = "linux")]
+mod offered;
 mod services;
 
 use std::sync::Arc;

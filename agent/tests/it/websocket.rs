@@ -84,6 +84,9 @@ async fn the_assistant_reads_the_machine_through_its_tools() {
         ("load", "Load"),
         ("uptime", "days"),
         ("which devices", "online"),
+        ("which processes are busy", "the busiest are"),
+        ("network traffic", "Network: "),
+        ("what time is it?", "in UTC"),
         ("help", "No model is configured"),
     ] {
         ws.say("s", question).await;

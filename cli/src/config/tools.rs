@@ -32,8 +32,9 @@ pub(super) fn to_text(tools: &ToolSettings) -> String {
 {socket}
 
 [tools.files]
-# Folders that the tools may read. By default only agent/workspace in this directory. A folder that
-# holds this directory, or lies in it, stays closed.
+# Folders that every device with the scope files may read through the agent, and write when somebody
+# approves it. By default only agent/workspace in this directory. A folder that holds this directory,
+# or lies in it, stays closed.
 {roots}
 
 [tools.fetch]

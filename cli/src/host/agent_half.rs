@@ -151,7 +151,6 @@ fn settings(
         settings.sizes.upload = bytes;
     }
     settings.tools = config.tools.clone();
-    settings.secret_dir = Some(dir.root().to_owned());
     settings.caps = config.budgets.caps()?;
     Ok(settings)
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::gateway::error::ApiError;
 use crate::sessions::Attachment;
 use crate::store::LoggedEvent;
+use crate::system::Snapshot;
 
 /// From a client. Fields that are not known are ignored.
 #[derive(Debug, Deserialize)]
@@ -34,6 +35,15 @@ pub(super) enum ClientFrame {
     Command {
         name: String,
         session_id: String,
+    },
+    /// From now on also what these topics have to say.
+    Subscribe {
+        #[serde(default)]
+        topics: Vec<String>,
+    },
+    Unsubscribe {
+        #[serde(default)]
+        topics: Vec<String>,
     },
     ApprovalAnswer {
         id: i64,
@@ -78,6 +88,11 @@ pub(super) enum ServerFrame {
         session_id: String,
         seq: u64,
     },
+    /// What the socket is subscribed to now.
+    Subscribed {
+        topics: Vec<&'static str>,
+    },
+    SystemSnapshot(Snapshot),
     ResourceEvent {
         resource: &'static str,
         action: &'static str,

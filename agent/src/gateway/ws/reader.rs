@@ -23,6 +23,10 @@ use crate::sessions::{self, Attachment, Said};
 
 /// Sessions that one socket follows; more is a client that forgets to reconnect.
 const MAX_OPEN: usize = 64;
+/// The topic of the machine's snapshots.
+const SYSTEM: &str = "system";
+/// Letters of an unknown topic that are said back.
+const MAX_TOPIC: usize = 40;
 /// Files of one message.
 const MAX_ATTACHMENTS: usize = 16;
 
@@ -36,6 +40,7 @@ pub(super) async fn read(
         socket,
         replies,
         open: HashSet::new(),
+        watches: false,
     };
     let silence = socket.state.settings.liveness.dead_after;
     loop {
@@ -64,6 +69,8 @@ struct Reader<'a> {
     socket: &'a Socket,
     replies: mpsc::Sender<Outgoing>,
     open: HashSet<String>,
+    /// Whether it is subscribed to the machine.
+    watches: bool,
 }
 
 impl Reader<'_> {
@@ -181,6 +188,8 @@ impl Reader<'_> {
                     Err(error) => return Ok(Err(error.into())),
                 }
             }
+            ClientFrame::Subscribe { topics } => return self.subscribe(&topics, true).await,
+            ClientFrame::Unsubscribe { topics } => return self.subscribe(&topics, false).await,
             ClientFrame::Interrupt { session_id } => {
                 state.sessions.interrupt(principal.user_id, &session_id);
             }
@@ -227,6 +236,25 @@ impl Reader<'_> {
             }
             Err(error) => Ok(Err(error.into())),
         }
+    }
+
+    async fn subscribe(
+        &mut self,
+        topics: &[String],
+        wanted: bool,
+    ) -> Result<Result<(), ApiError>, Ending> {
+        if let Some(unknown) = topics.iter().find(|topic| *topic != SYSTEM) {
+            let unknown: String = unknown.chars().take(MAX_TOPIC).collect();
+            let message = format!("there is no topic {unknown:?}; there is {SYSTEM:?}");
+            return Ok(Err(ApiError::bad_request("unknown_topic", message)));
+        }
+        if !topics.is_empty() && self.watches != wanted {
+            self.watches = wanted;
+            self.send(Outgoing::Watch(wanted)).await?;
+        }
+        let topics = self.watches.then_some(SYSTEM).into_iter().collect();
+        self.reply(ServerFrame::Subscribed { topics }).await?;
+        Ok(Ok(()))
     }
 
     async fn check_files(

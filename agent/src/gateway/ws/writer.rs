@@ -13,6 +13,7 @@ use super::frames::{ServerFrame, event_frame};
 use super::{Ending, Socket, close_code};
 use crate::gateway::routes::Need;
 use crate::sessions::{Follow, Tail};
+use crate::system::{Snapshot, Watch};
 
 /// From the reader.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) enum Outgoing {
     Frame(Utf8Bytes),
     /// From now on also this session, in place of an earlier cursor in it.
     Follow(Follow),
+    /// Whether to send snapshots of the machine from now on.
+    Watch(bool),
 }
 
 /// Writes until the socket fails or the device may not listen any more.
@@ -47,6 +50,7 @@ async fn run(
         socket,
         sink,
         follows: BTreeMap::new(),
+        snapshots: None,
         resources: feed.last(),
     };
     let every = socket.state.settings.liveness.ping_every;
@@ -72,6 +76,7 @@ async fn run(
                     writer.sink.flush().await.map_err(|_| Ending::Gone)?;
                 }
             }
+            snapshot = next(&mut writer.snapshots) => writer.snapshot(snapshot).await?,
             changed = moved.changed() => changed.map_err(|_| Ending::Gone)?,
             _ = ping.tick() => {
                 writer.still_allowed()?;
@@ -87,6 +92,8 @@ struct Writer<'a> {
     sink: &'a mut SplitSink<WebSocket, Message>,
     /// By session id; with the id as JSON.
     follows: BTreeMap<String, (String, Follow)>,
+    /// Only the newest is kept for it, however slow it is.
+    snapshots: Option<Watch>,
     /// Number of the last resource event sent.
     resources: u64,
 }
@@ -106,7 +113,33 @@ impl Writer<'_> {
                 // Not written, but there may be something to write now.
                 Ok(true)
             }
+            Outgoing::Watch(wanted) => {
+                self.snapshots = wanted.then(|| self.socket.state.snapshots.watch());
+                Ok(false)
+            }
         }
+    }
+
+    /// `None` when there will be no more.
+    async fn snapshot(&mut self, snapshot: Option<Snapshot>) -> Result<(), Ending> {
+        let principal = self.socket.principal()?;
+        let allowed = self
+            .socket
+            .context
+            .check(&principal, Need::Scope("status.read"));
+        match (snapshot, allowed) {
+            (None, _) => self.snapshots = None,
+            (Some(_), Err(error)) => {
+                self.snapshots = None;
+                let frame = ServerFrame::error(error, None);
+                self.feed(Message::Text(frame.text())).await?;
+            }
+            (Some(snapshot), Ok(())) => {
+                let frame = ServerFrame::SystemSnapshot(snapshot);
+                self.feed(Message::Text(frame.text())).await?;
+            }
+        }
+        self.sink.flush().await.map_err(|_| Ending::Gone)
     }
 
     async fn sessions(&mut self) -> Result<bool, Ending> {
@@ -173,5 +206,13 @@ impl Writer<'_> {
 
     async fn feed(&mut self, message: Message) -> Result<(), Ending> {
         self.sink.feed(message).await.map_err(|_| Ending::Gone)
+    }
+}
+
+/// Never, for a socket that does not watch.
+async fn next(snapshots: &mut Option<Watch>) -> Option<Snapshot> {
+    match snapshots {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,0 +1,419 @@
+//! Results of tools in words.
+
+use serde_json::Value;
+
+use super::topics::Topic;
+use crate::turn::ToolOutcome;
+
+const HELP: &str = "I am the built-in assistant. I can answer: status, cpu, memory, swap, disk, \
+load, uptime, network, processes, sensors, containers, services, logs, time, \"who am I\", devices, \
+help.";
+
+const NO_MODEL: &str = "No model is configured, so I understand only a few questions. On the \
+agent's machine, homing providers add and homing models add let a model answer in my place.";
+
+/// Entries of a list that are read out; a person asks on for the others.
+const MAX_NAMED: usize = 8;
+/// Letters of a line of the journal.
+const MAX_LINE: usize = 160;
+
+pub(super) fn say(topic: Option<Topic>, outcomes: &[&ToolOutcome]) -> String {
+    let result = |name: &str| {
+        outcomes
+            .iter()
+            .find(|outcome| outcome.name == name)
+            .and_then(|outcome| outcome.result.as_ref().ok())
+    };
+    let one = |name: &str, say: fn(&Value) -> String| {
+        let said: Vec<String> = result(name).map(say).into_iter().collect();
+        said
+    };
+    let mut sentences = match topic {
+        None => vec![NO_MODEL.to_owned(), HELP.to_owned()],
+        Some(Topic::Help) => vec![HELP.to_owned(), NO_MODEL.to_owned()],
+        Some(Topic::Cpu) => one("system", cpu),
+        Some(Topic::Memory) => one("system", memory),
+        Some(Topic::Swap) => one("system", swap),
+        Some(Topic::Disk) => one("system", disk),
+        Some(Topic::Load) => one("system", load),
+        Some(Topic::Uptime) => one("system", uptime),
+        Some(Topic::Network) => one("network", network),
+        Some(Topic::Processes) => one("processes", processes),
+        Some(Topic::Sensors) => one("sensors", sensors),
+        Some(Topic::Containers) => one("containers", containers),
+        Some(Topic::Services) => one("services", services),
+        Some(Topic::Logs) => one("journal", logs),
+        Some(Topic::Time) => one("time", time),
+        Some(Topic::WhoAmI) => one("whoami", who),
+        Some(Topic::Devices) => one("devices", devices),
+        Some(Topic::Status) => {
+            let parts = [host, cpu, memory, disk, uptime];
+            let system = result("system");
+            let mut all: Vec<String> = system
+                .map(|system| parts.iter().map(|say| say(system)).collect())
+                .unwrap_or_default();
+            all.extend(result("devices").map(devices));
+            all
+        }
+    };
+    for outcome in outcomes.iter().rev() {
+        if let Err(reason) = &outcome.result {
+            sentences.push(format!("I could not ask {}: {reason}.", outcome.name));
+        }
+    }
+    sentences.join(" ")
+}
+
+fn number(value: &Value, name: &str) -> f64 {
+    value[name].as_f64().unwrap_or(0.0)
+}
+
+fn gigabytes(bytes: f64) -> f64 {
+    bytes / 1e9
+}
+
+fn host(system: &Value) -> String {
+    format!(
+        "This is {}.",
+        system["host"].as_str().unwrap_or("an unnamed machine")
+    )
+}
+
+fn cpu(system: &Value) -> String {
+    format!(
+        "CPU: {:.0} % of {} cores.",
+        number(system, "cpu_percent"),
+        number(system, "cores")
+    )
+}
+
+fn memory(system: &Value) -> String {
+    let (used, total) = (
+        number(system, "memory_used"),
+        number(system, "memory_total"),
+    );
+    format!(
+        "Memory: {:.1} of {:.1} GB in use.",
+        gigabytes(used),
+        gigabytes(total)
+    )
+}
+
+fn disk(system: &Value) -> String {
+    let disks = system["disks"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if disks.is_empty() {
+        return "Disk: none is visible from here.".to_owned();
+    }
+    let list: Vec<String> = disks
+        .iter()
+        .map(|disk| {
+            let mount = disk["mount"].as_str().unwrap_or("?");
+            let (free, total) = (number(disk, "available"), number(disk, "total"));
+            format!(
+                "{mount} has {:.1} of {:.1} GB free",
+                gigabytes(free),
+                gigabytes(total)
+            )
+        })
+        .collect();
+    format!("Disk: {}.", list.join(", "))
+}
+
+fn load(system: &Value) -> String {
+    let load = |at: usize| system["load"][at].as_f64().unwrap_or(0.0);
+    format!(
+        "Load: {:.2}, {:.2}, {:.2} over 1, 5 and 15 minutes.",
+        load(0),
+        load(1),
+        load(2)
+    )
+}
+
+fn uptime(system: &Value) -> String {
+    let seconds = system["uptime_seconds"].as_u64().unwrap_or(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    format!("Uptime: {days} days, {hours} hours, {minutes} minutes.")
+}
+
+fn who(whoami: &Value) -> String {
+    let text = |name: &str| whoami[name].as_str().unwrap_or("?").to_owned();
+    let scopes = whoami["scopes"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let scopes: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
+    format!(
+        "You are {} on the device {}. Role: {}. Scopes: {}. Path: {}.",
+        text("user"),
+        text("node_id"),
+        text("role"),
+        scopes.join(", "),
+        text("path")
+    )
+}
+
+fn devices(devices: &Value) -> String {
+    let list = devices["devices"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let named: Vec<String> = list
+        .iter()
+        .map(|device| {
+            let id = device["node_id"].as_str().unwrap_or("?");
+            let state = match (device["revoked"].as_bool(), device["online"].as_bool()) {
+                (Some(true), _) => "revoked",
+                (_, Some(true)) => "online",
+                _ => "offline",
+            };
+            format!(
+                "{} ({}, {state})",
+                id.get(..10).unwrap_or(id),
+                device["role"].as_str().unwrap_or("?")
+            )
+        })
+        .collect();
+    match named.len() {
+        0 => "Devices: none has been here yet.".to_owned(),
+        count => format!("Devices: {count}: {}.", named.join(", ")),
+    }
+}
+
+fn swap(system: &Value) -> String {
+    let (used, total) = (number(system, "swap_used"), number(system, "swap_total"));
+    if total == 0.0 {
+        return "Swap: this machine has none.".to_owned();
+    }
+    format!(
+        "Swap: {:.1} of {:.1} GB in use.",
+        gigabytes(used),
+        gigabytes(total)
+    )
+}
+
+fn network(network: &Value) -> String {
+    let interfaces = list(network, "interfaces").iter().filter(|one| {
+        // What nobody has put a cable into is not what somebody asks about.
+        one["state"] != "down" && one["name"] != "lo"
+    });
+    let named: Vec<String> = interfaces
+        .take(MAX_NAMED)
+        .map(|one| {
+            let address = list(one, "addresses").first().and_then(Value::as_str);
+            format!(
+                "{} ({}) receives {} and sends {}",
+                text(one, "name"),
+                address.unwrap_or("no address"),
+                rate(number(one, "received_per_second")),
+                rate(number(one, "sent_per_second"))
+            )
+        })
+        .collect();
+    match named.is_empty() {
+        true => "Network: no interface is up.".to_owned(),
+        false => format!("Network: {}.", named.join("; ")),
+    }
+}
+
+fn rate(bytes: f64) -> String {
+    if bytes >= 1e6 {
+        return format!("{:.1} MB/s", bytes / 1e6);
+    }
+    format!("{:.1} kB/s", bytes / 1e3)
+}
+
+fn processes(processes: &Value) -> String {
+    let named: Vec<String> = list(processes, "processes")
+        .iter()
+        .take(MAX_NAMED)
+        .map(|one| {
+            format!(
+                "{} ({:.0} % CPU, {:.1} GB)",
+                text(one, "name"),
+                number(one, "cpu_percent"),
+                gigabytes(number(one, "memory_bytes"))
+            )
+        })
+        .collect();
+    format!(
+        "Processes: {:.0}, the busiest are {}.",
+        number(processes, "total"),
+        named.join(", ")
+    )
+}
+
+fn sensors(sensors: &Value) -> String {
+    let named: Vec<String> = list(sensors, "sensors")
+        .iter()
+        .take(MAX_NAMED)
+        .map(|one| format!("{} {:.0} °C", text(one, "label"), number(one, "celsius")))
+        .collect();
+    match named.is_empty() {
+        true => "Sensors: this machine tells no temperatures.".to_owned(),
+        false => format!("Sensors: {}.", named.join(", ")),
+    }
+}
+
+fn containers(containers: &Value) -> String {
+    let named: Vec<String> = list(containers, "containers")
+        .iter()
+        .take(MAX_NAMED)
+        .map(|one| format!("{} ({})", text(one, "name"), text(one, "status")))
+        .collect();
+    let (running, total) = (number(containers, "running"), number(containers, "total"));
+    match named.is_empty() {
+        true => "Containers: there is none.".to_owned(),
+        false => format!(
+            "Containers: {running:.0} of {total:.0} are running: {}{}.",
+            named.join(", "),
+            rest(total, named.len())
+        ),
+    }
+}
+
+fn services(services: &Value) -> String {
+    let failed: Vec<String> = list(services, "services")
+        .iter()
+        .filter(|one| one["active"] == "failed")
+        .take(MAX_NAMED)
+        .map(|one| text(one, "unit"))
+        .collect();
+    let (total, active) = (number(services, "total"), number(services, "active"));
+    match failed.is_empty() {
+        true => format!("Services: {active:.0} of {total:.0} are active, none has failed."),
+        false => format!(
+            "Services: {active:.0} of {total:.0} are active, {:.0} failed: {}{}.",
+            number(services, "failed"),
+            failed.join(", "),
+            rest(number(services, "failed"), failed.len())
+        ),
+    }
+}
+
+fn logs(journal: &Value) -> String {
+    let lines: Vec<String> = list(journal, "lines")
+        .iter()
+        .map(|line| {
+            let message: String = text(line, "message").chars().take(MAX_LINE).collect();
+            let program = line["program"].as_str().unwrap_or("?");
+            format!("{} {program}: {message}", text(line, "time"))
+        })
+        .collect();
+    match lines.is_empty() {
+        true => "Logs: no warning and no error.".to_owned(),
+        false => format!("Logs, warnings and worse:\n{}", lines.join("\n")),
+    }
+}
+
+fn time(time: &Value) -> String {
+    format!(
+        "It is {}, {} ({}); {} in UTC.",
+        text(time, "weekday"),
+        text(time, "local"),
+        text(time, "zone"),
+        text(time, "utc")
+    )
+}
+
+/// How many more there are than were named.
+fn rest(total: f64, named: usize) -> String {
+    let more = total - named as f64;
+    if more < 1.0 {
+        return String::new();
+    }
+    format!(" and {more:.0} more")
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or("?").to_owned()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_result_becomes_a_sentence() {
+        let interfaces = json!([
+            {"name": "eth0", "state": "up", "addresses": ["10.0.0.2/24"],
+                "received_per_second": 2_500_000, "sent_per_second": 1_500},
+            {"name": "lo", "state": "unknown"},
+            {"name": "eth1", "state": "down"},
+        ]);
+        for (said, expected) in [
+            (
+                network(&json!({"interfaces": interfaces})),
+                "Network: eth0 (10.0.0.2/24) receives 2.5 MB/s and sends 1.5 kB/s.",
+            ),
+            (
+                processes(&json!({"total": 80, "processes": [
+                    {"name": "restic", "cpu_percent": 99.6, "memory_bytes": 1_500_000_000},
+                ]})),
+                "Processes: 80, the busiest are restic (100 % CPU, 1.5 GB).",
+            ),
+            (
+                sensors(&json!({"sensors": [{"label": "cpu", "celsius": 61.4}]})),
+                "Sensors: cpu 61 °C.",
+            ),
+            (
+                sensors(&json!({"sensors": []})),
+                "Sensors: this machine tells no temperatures.",
+            ),
+            (
+                containers(&json!({"total": 1, "running": 0, "containers": [
+                    {"name": "db", "status": "Exited (137)"},
+                ]})),
+                "Containers: 0 of 1 are running: db (Exited (137)).",
+            ),
+            (
+                services(&json!({"total": 9, "active": 8, "failed": 1, "services": [
+                    {"unit": "backup.service", "active": "failed"},
+                    {"unit": "cron.service", "active": "active"},
+                ]})),
+                "Services: 8 of 9 are active, 1 failed: backup.service.",
+            ),
+            (
+                services(&json!({"total": 9, "active": 9, "failed": 0, "services": []})),
+                "Services: 9 of 9 are active, none has failed.",
+            ),
+            (
+                logs(&json!({"lines": [{"time": "t", "program": "p", "message": "m"}]})),
+                "Logs, warnings and worse:\nt p: m",
+            ),
+            (
+                time(
+                    &json!({"weekday": "Friday", "local": "16:00", "zone": "Europe/Berlin",
+                    "utc": "15:00"}),
+                ),
+                "It is Friday, 16:00 (Europe/Berlin); 15:00 in UTC.",
+            ),
+            (
+                swap(&json!({"swap_total": 0})),
+                "Swap: this machine has none.",
+            ),
+        ] {
+            assert_eq!(said, expected);
+        }
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_says_how_many_are_left() {
+        let many: Vec<Value> = (0..20)
+            .map(|n| json!({"name": format!("c{n}"), "status": "Up"}))
+            .collect();
+        let said = containers(&json!({"total": 20, "running": 20, "containers": many}));
+        assert!(said.ends_with("c7 (Up) and 12 more."), "{said}");
+    }
+}
