@@ -230,6 +230,9 @@ fn providers_and_models_are_configured_from_the_command_line() {
     let up = host.up();
     assert_eq!(host.run(["providers"]).ok()["providers"], json!([]));
     configure(&host, &fake);
+    let doctor = host.run(["doctor"]).ok();
+    let contacted = format!("{} (provider fake)", fake.base_url());
+    assert_eq!(doctor["contacts"], json!([contacted]));
     host.run(["models", "add", "fake", "m2", "--fallback", "1"])
         .ok();
     assert_eq!(
