@@ -17,6 +17,8 @@ pub(crate) struct ProvidersArgs {
 pub(crate) enum ProvidersCommand {
     /// Add a model API; its key comes from stdin or a file, never from the command line
     Add(AddProviderArgs),
+    /// Enter another key for a provider, from stdin or a file
+    Key(KeyArgs),
     /// Remove a provider with its models
     Remove {
         /// Name or id
@@ -41,6 +43,15 @@ pub(crate) struct AddProviderArgs {
     /// Where it is [default: the profile's address]
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<String>,
+    /// Read the key from a file; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyArgs {
+    /// Name or id
+    pub(crate) provider: String,
     /// Read the key from a file; - is stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,

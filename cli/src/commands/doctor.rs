@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::providers::{entries, word};
 use super::status;
+use crate::agent_api::AgentApi;
 use crate::config::{Config, ProxyAuthSetting, RelaySetting};
 use crate::data_dir::DataDir;
 use crate::output::Output;
@@ -24,7 +26,8 @@ pub(super) async fn run(dir: &DataDir, output: Output) -> anyhow::Result<()> {
     let config = Config::load(&dir.config())?.unwrap_or_default();
     let status = status::document(dir).await?;
     let findings = findings(dir, &config, &status);
-    let contacts = contacts(&config);
+    let mut contacts = contacts(&config);
+    contacts.extend(providers(dir, &status).await);
     let sockets = sockets(&status);
     let document = json!({
         "findings": findings,
@@ -166,6 +169,26 @@ fn contacts(config: &Config) -> Vec<String> {
         }
         RelaySetting::Urls(urls) => urls.clone(),
         RelaySetting::Word(_) => Vec::new(),
+    }
+}
+
+/// The model providers that the agent of this host may ask.
+async fn providers(dir: &DataDir, status: &Value) -> Vec<String> {
+    if status["host"]["agent"].is_null() || status["device"].is_null() {
+        return Vec::new();
+    }
+    let asked = async {
+        let api = AgentApi::open(dir, None).await?;
+        let document = api.get("/api/providers").await;
+        api.close().await;
+        document
+    };
+    match asked.await {
+        Ok(document) => entries(&document, "providers")
+            .filter(|provider| provider["enabled"] == true)
+            .map(|one| format!("{} (provider {})", word(one, "base_url"), word(one, "name")))
+            .collect(),
+        Err(_) => vec!["model providers, which the agent did not tell".to_owned()],
     }
 }
 

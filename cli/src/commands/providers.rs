@@ -24,13 +24,17 @@ const MAX_KEY: u64 = 8 * 1024;
 pub(super) async fn run(dir: &DataDir, args: ProvidersArgs, output: Output) -> anyhow::Result<()> {
     // Asked for before the connection, which a person would let wait.
     let key = match &args.command {
-        Some(ProvidersCommand::Add(add)) => read_key(add)?,
+        Some(ProvidersCommand::Add(add)) => key_to_add(add)?,
+        Some(ProvidersCommand::Key(args)) => {
+            Some(read_key(args.key_file.as_deref(), &args.provider)?)
+        }
         _ => None,
     };
     let api = AgentApi::open(dir, args.agent.as_deref()).await?;
     let done = match args.command {
         None => list(&api, output).await,
         Some(ProvidersCommand::Add(args)) => add(&api, args, key, output).await,
+        Some(ProvidersCommand::Key(args)) => change_key(&api, &args.provider, key, output).await,
         Some(ProvidersCommand::Remove { provider }) => remove(&api, &provider, output).await,
         Some(ProvidersCommand::Test { provider }) => test(&api, &provider, output).await,
         Some(ProvidersCommand::Detect) => detect(&api, output).await,
@@ -96,6 +100,22 @@ async fn add(
             "{} is added.\n\n  homing providers test {name}\n  homing models available\n  homing models add {name} <model>",
             output.bold(name)
         )
+    });
+    Ok(())
+}
+
+async fn change_key(
+    api: &AgentApi,
+    provider: &str,
+    key: Option<Zeroizing<String>>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let id = find(api, provider).await?;
+    let body = json!({ "api_key": key.as_deref() });
+    let path = format!("/api/providers/{id}");
+    let changed = api.send(Method::PUT, &path, Some(&body)).await?;
+    output.result(&changed, || {
+        format!("{provider} has another key.\n\n  homing providers test {provider}")
     });
     Ok(())
 }
@@ -181,17 +201,21 @@ pub(super) fn word<'v>(document: &'v Value, key: &str) -> &'v str {
     document[key].as_str().unwrap_or_default()
 }
 
-/// The key of a file, of stdin, or of a person at a terminal; none where none is needed or given.
-fn read_key(args: &AddProviderArgs) -> anyhow::Result<Option<Zeroizing<String>>> {
-    let stdin = || read(std::io::stdin().lock());
-    match args.key_file.as_deref() {
-        Some(file) if file == Path::new("-") => stdin().map(Some),
-        Some(file) => from_file(file).map(Some),
-        None if !Profile::find(&args.profile).is_some_and(Profile::needs_key) => Ok(None),
-        None if std::io::stdin().is_terminal() => {
-            passphrase::ask(&format!("API key of {}: ", args.profile)).map(Some)
-        }
-        None => stdin().map(Some),
+fn key_to_add(args: &AddProviderArgs) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let needed = Profile::find(&args.profile).is_some_and(Profile::needs_key);
+    let file = args.key_file.as_deref();
+    if file.is_none() && !needed {
+        return Ok(None);
+    }
+    read_key(file, &args.profile).map(Some)
+}
+
+/// The key of a file, of stdin, or of a person at a terminal.
+fn read_key(file: Option<&Path>, of: &str) -> anyhow::Result<Zeroizing<String>> {
+    match file {
+        Some(file) if file != Path::new("-") => from_file(file),
+        None if std::io::stdin().is_terminal() => passphrase::ask(&format!("API key of {of}: ")),
+        _ => read(std::io::stdin().lock()),
     }
 }
 

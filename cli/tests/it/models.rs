@@ -230,6 +230,9 @@ fn providers_and_models_are_configured_from_the_command_line() {
     let up = host.up();
     assert_eq!(host.run(["providers"]).ok()["providers"], json!([]));
     configure(&host, &fake);
+    let doctor = host.run(["doctor"]).ok();
+    let contacted = format!("{} (provider fake)", fake.base_url());
+    assert_eq!(doctor["contacts"], json!([contacted]));
     host.run(["models", "add", "fake", "m2", "--fallback", "1"])
         .ok();
     assert_eq!(
@@ -246,6 +249,12 @@ fn providers_and_models_are_configured_from_the_command_line() {
         .collect();
     assert_eq!(defaults, [false, true]);
     host.run(["models", "remove", "m1"]).ok();
+
+    let other = host.run_with_stdin(["providers", "key", "fake"], "sk-another-key-9999");
+    assert_eq!(other.ok()["api_key_display"], "****9999");
+    host.run(["providers", "test", "fake"]).ok();
+    let last = fake.heads.lock().unwrap().last().unwrap().to_lowercase();
+    assert!(last.contains("bearer sk-another-key-9999"), "{last}");
 
     host.run(["models", "enable", "m9"])
         .refused(USAGE, "unknown_model");

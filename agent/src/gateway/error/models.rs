@@ -66,11 +66,11 @@ pub(in crate::gateway) fn provider_error(error: &ProviderError) -> ErrorBody {
         ),
         ProviderError::Unauthorized(_) => (
             "provider_unauthorized",
-            "enter another key: homing providers add, or api_key of this provider",
+            "enter another key: homing providers key",
         ),
         ProviderError::NoKey => (
             "provider_no_key",
-            "enter the key again: it does not open with this host's secrets.key",
+            "enter the key again: homing providers key; it does not open with this host's secrets.key",
         ),
         ProviderError::RateLimited { .. } => (
             "provider_rate_limited",
