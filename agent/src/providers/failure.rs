@@ -133,11 +133,7 @@ fn words_of(error: &Value) -> (String, String) {
         _ if !text("message").is_empty() => text("message").to_owned(),
         other => other.to_string(),
     };
-    let kind = text("type");
-    let code = match code {
-        Some(code) if code != kind && !kind.is_empty() && code != "error" => code.to_owned(),
-        _ => code.unwrap_or_default().to_owned(),
-    };
+    let code = code.unwrap_or_default().to_owned();
     (code, words)
 }
 

@@ -346,4 +346,18 @@ mod tests {
             [Ok(ModelEvent::Finished(Tokens::default()))]
         );
     }
+
+    #[tokio::test]
+    async fn a_recorded_stream_with_any_byte_changed_ends_without_a_panic() {
+        let mut bytes = RECORDED.as_bytes().to_vec();
+        for at in 0..bytes.len() {
+            for change in [0x01, 0x20, 0x80] {
+                bytes[at] ^= change;
+                let answer = decoded(Decoder::new(None), vec![&bytes]).await;
+                let ends = |event: &_| matches!(event, Err(_) | Ok(ModelEvent::Finished(_)));
+                assert!(answer.last().is_some_and(ends), "byte {at}");
+                bytes[at] ^= change;
+            }
+        }
+    }
 }

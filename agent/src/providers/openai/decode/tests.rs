@@ -257,3 +257,22 @@ async fn usage_of_any_server_is_counted() {
     let nulls = r#"{"choices":null,"usage":{"prompt_tokens":9,"completion_tokens":null,"prompt_tokens_details":null}}"#;
     assert_eq!(read(&[STOP, nulls]).await, [finished(9, 0, 0)]);
 }
+
+#[tokio::test]
+async fn a_recorded_stream_with_any_byte_changed_ends_without_a_panic() {
+    let mut bytes = RECORDED.as_bytes().to_vec();
+    for at in 0..bytes.len() {
+        for change in [0x01, 0x20, 0x80] {
+            bytes[at] ^= change;
+            let answer = decoded(Decoder::new(None), vec![&bytes]).await;
+            let ends = |event: &_| matches!(event, Err(_) | Ok(ModelEvent::Finished(_)));
+            assert_eq!(
+                answer.iter().filter(|event| ends(event)).count(),
+                1,
+                "byte {at}"
+            );
+            assert!(answer.last().is_some_and(ends), "byte {at}");
+            bytes[at] ^= change;
+        }
+    }
+}
