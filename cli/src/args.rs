@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Connect to an agent and say what happened
     Dial(DialArgs),
+    /// Talk to the agent
+    Chat(ChatArgs),
     /// Run the loopback proxy alone, on a device that is not the host
     Proxy(ProxyArgs),
     /// List the devices of the network
@@ -279,6 +281,24 @@ pub(crate) struct JoinArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct DialArgs {
     /// NodeId or name of the agent; the only one when absent
+    pub(crate) agent: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChatArgs {
+    /// One message; without it a conversation at the terminal, or all of stdin as the message
+    pub(crate) text: Option<String>,
+    /// Go on in this session instead of the one that was last used here
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// Begin a new session
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) new: bool,
+    /// Send a file with the first message; given once or more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
+    /// NodeId or name of the agent; the only one when absent
+    #[arg(long)]
     pub(crate) agent: Option<String>,
 }
 

@@ -10,6 +10,7 @@ mod approvals;
 mod approve;
 mod audit;
 mod backup;
+mod chat;
 mod coordinator;
 mod devices;
 mod dial;
@@ -55,6 +56,7 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Devices => devices::list(&dir, output).await,
         Command::Rename { device, name } => devices::rename(&dir, device, name, output).await,
         Command::Revoke(revoke) => revoke::run(&dir, revoke, output).await,
+        Command::Chat(chat) => chat::run(&dir, chat, output).await,
         Command::Agents => agents::list(&dir, output).await,
         Command::Pending => approve::pending(&dir, output).await,
         Command::Approve { device, code } => approve::approve(&dir, device, code, output).await,
