@@ -129,7 +129,12 @@ impl AgentApi {
             let count = file.read_buf(&mut chunk).await?;
             Ok::<_, std::io::Error>((count > 0).then(|| (Frame::data(chunk.freeze()), file)))
         });
-        exchange(self.stream().await?, head, StreamBody::new(Box::pin(chunks))).await
+        exchange(
+            self.stream().await?,
+            head,
+            StreamBody::new(Box::pin(chunks)),
+        )
+        .await
     }
 
     /// A new stream, for a WebSocket or for an answer that has no end.
@@ -216,8 +221,7 @@ fn bearer(token: &Path) -> anyhow::Result<HeaderValue> {
         .map(Zeroizing::new)
         .unwrap_or_default();
     let header = Zeroizing::new(format!("Bearer {}", token.trim()));
-    let mut value = HeaderValue::from_str(&header)
-        .context("the proxy's token cannot be sent")?;
+    let mut value = HeaderValue::from_str(&header).context("the proxy's token cannot be sent")?;
     value.set_sensitive(true);
     Ok(value)
 }

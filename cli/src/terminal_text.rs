@@ -140,7 +140,10 @@ mod tests {
     #[test]
     fn what_a_terminal_would_act_on_is_taken_out() {
         for (given, wanted) in [
-            ("plain ünïcode 名前 👩‍💻\ttab\n", "plain ünïcode 名前 👩‍💻\ttab\n"),
+            (
+                "plain ünïcode 名前 👩‍💻\ttab\n",
+                "plain ünïcode 名前 👩‍💻\ttab\n",
+            ),
             // The clipboard (OSC 52), a title, a link.
             ("a\u{1b}]52;c;cm0gLXJm\u{7}b", "ab"),
             ("a\u{1b}]0;title\u{1b}\\b", "ab"),
@@ -149,9 +152,15 @@ mod tests {
             ("a\u{1b}[2J\u{1b}[1;1Hb\u{1b}[31mc\u{1b}[?1049hd", "abcd"),
             ("a\u{1b}cb\u{1b}(0c\u{1b}#8d", "abcd"),
             // The same with C1 controls.
-            ("a\u{9b}2Jb\u{9d}52;c;x\u{9c}c\u{90}q\u{9c}d\u{85}e", "abcde"),
+            (
+                "a\u{9b}2Jb\u{9d}52;c;x\u{9c}c\u{90}q\u{9c}d\u{85}e",
+                "abcde",
+            ),
             // Device control strings and the like.
-            ("a\u{1b}Pq#0\u{1b}\\b\u{1b}_app\u{1b}\\c\u{1b}^pm\u{7}d\u{1b}Xsos\u{1b}\\e", "abcde"),
+            (
+                "a\u{1b}Pq#0\u{1b}\\b\u{1b}_app\u{1b}\\c\u{1b}^pm\u{7}d\u{1b}Xsos\u{1b}\\e",
+                "abcde",
+            ),
             // Single controls; a carriage return would write over the line.
             ("safe\rrm -rf\u{8}\u{8}\u{7}\u{0}\u{7f}", "saferm -rf"),
             ("a\r\nb", "a\nb"),
@@ -166,8 +175,14 @@ mod tests {
 
     #[test]
     fn what_would_reorder_or_hide_text_is_shown_as_its_code() {
-        assert_eq!(clean("a\u{202e}gpj.exe\u{202c}"), "a<U+202E>gpj.exe<U+202C>");
-        assert_eq!(clean("\u{2066}x\u{2069}\u{200b}\u{e0041}"), "<U+2066>x<U+2069><U+200B><U+E0041>");
+        assert_eq!(
+            clean("a\u{202e}gpj.exe\u{202c}"),
+            "a<U+202E>gpj.exe<U+202C>"
+        );
+        assert_eq!(
+            clean("\u{2066}x\u{2069}\u{200b}\u{e0041}"),
+            "<U+2066>x<U+2069><U+200B><U+E0041>"
+        );
     }
 
     #[test]
@@ -188,7 +203,8 @@ mod tests {
 
     #[test]
     fn json_stays_the_same_document() {
-        let document = serde_json::json!({"t": "a\u{9b}31m\u{202e}\u{7f}\u{e0041}\u{1b}é"}).to_string();
+        let document =
+            serde_json::json!({"t": "a\u{9b}31m\u{202e}\u{7f}\u{e0041}\u{1b}é"}).to_string();
         let escaped = escape_json(&document);
         assert!(escaped.chars().all(|c| !c.is_control() && !is_deceptive(c)));
         let read: serde_json::Value = serde_json::from_str(&escaped).unwrap();

@@ -2,12 +2,15 @@
 
 mod approvals;
 mod attach;
+mod conversation;
 mod frames;
+mod input;
 mod link;
 mod markdown;
 mod one_message;
 mod screen;
 mod sessions;
+mod slash;
 mod turn;
 
 use std::io::{IsTerminal, Read};
@@ -15,6 +18,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use self::conversation::Conversation;
 use self::frames::Outgoing;
 use self::sessions::LastSession;
 use crate::agent_api::AgentApi;
@@ -51,11 +55,17 @@ pub(super) async fn run(dir: &DataDir, args: ChatArgs, output: Output) -> anyhow
         let state = sessions::find(&api, &session).await?;
         let attachments = attach::upload_all(&api, &args.attach, output).await?;
         last.write(&session)?;
-        let Some(text) = text else {
-            anyhow::bail!("not yet");
-        };
-        let message = Outgoing::new(text, attachments)?;
-        one_message::run(api.clone(), session, state.last_seq, message, output).await
+        match text {
+            Some(text) => {
+                let message = Outgoing::new(text, attachments)?;
+                one_message::run(api.clone(), session, state.last_seq, message, output).await
+            }
+            None => {
+                let api = api.clone();
+                let begun = Conversation::begin(dir, api, session, attachments, output).await?;
+                begun.talk(state).await
+            }
+        }
     }
     .await;
     if let Ok(api) = Arc::try_unwrap(api).map_err(drop) {

@@ -13,6 +13,7 @@
 mod approvals;
 mod bodies;
 mod browser;
+mod chat;
 mod clocks;
 mod crash;
 mod examples;

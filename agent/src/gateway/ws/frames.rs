@@ -117,9 +117,9 @@ pub(super) fn event_frame(session_json: &str, event: &LoggedEvent) -> Utf8Bytes 
     let rest = event.body.strip_prefix('{').unwrap_or("}");
     let seq = event.seq;
     match event.turn_id {
-        Some(turn) => format!(
-            "{{\"session_id\":{session_json},\"seq\":{seq},\"turn_id\":{turn},{rest}"
-        ),
+        Some(turn) => {
+            format!("{{\"session_id\":{session_json},\"seq\":{seq},\"turn_id\":{turn},{rest}")
+        }
         None => format!("{{\"session_id\":{session_json},\"seq\":{seq},{rest}"),
     }
     .into()

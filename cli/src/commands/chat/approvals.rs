@@ -88,9 +88,14 @@ impl Question {
             .insert(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
         // Forgets what was typed before the question, which cannot have been meant for it.
         tcsetattr(&terminal, OptionalActions::Flush, &asking)?;
+        #[allow(
+            deprecated,
+            reason = "sound for a File, which keeps its descriptor; the successor is unsafe"
+        )]
+        let terminal = AsyncFd::new(terminal)?;
         let mut question = Self {
             id,
-            terminal: AsyncFd::new(terminal)?,
+            terminal,
             before,
             typed: Vec::new(),
         };

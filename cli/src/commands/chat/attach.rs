@@ -13,8 +13,14 @@ use crate::output::Output;
 const MAX_KEPT: usize = 64;
 /// Extensions of what the agent may want to look at or listen to.
 const KINDS: &[(&str, &[&str])] = &[
-    ("image", &["png", "jpg", "jpeg", "gif", "webp", "bmp", "heic"]),
-    ("voice", &["ogg", "oga", "opus", "mp3", "m4a", "wav", "flac"]),
+    (
+        "image",
+        &["png", "jpg", "jpeg", "gif", "webp", "bmp", "heic"],
+    ),
+    (
+        "voice",
+        &["ogg", "oga", "opus", "mp3", "m4a", "wav", "flac"],
+    ),
     ("video", &["mp4", "mov", "webm", "mkv"]),
 ];
 

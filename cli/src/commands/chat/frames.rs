@@ -204,11 +204,17 @@ mod tests {
         assert_eq!(frame.seq, Some(9));
         assert!(matches!(frame.what, What::Other));
         // A known frame without its fields is as good as unknown.
-        assert!(matches!(Frame::of(&json!({"type": "delta"})).what, What::Other));
+        assert!(matches!(
+            Frame::of(&json!({"type": "delta"})).what,
+            What::Other
+        ));
         let frame = Frame::of(&json!({
             "type": "approval_required", "id": 7, "tool": "shell", "arguments": {"a": 1},
             "bound": null, "summary": "run it", "expires_at": 5, "session_id": "s"
         }));
-        assert!(matches!(frame.what, What::ApprovalRequired(Approval { id: 7, .. })));
+        assert!(matches!(
+            frame.what,
+            What::ApprovalRequired(Approval { id: 7, .. })
+        ));
     }
 }

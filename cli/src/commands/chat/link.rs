@@ -172,7 +172,9 @@ impl Actor {
             if self.patience.is_some_and(|most| began.elapsed() > most) {
                 return Err(Failure::new(
                     "not_reachable",
-                    format!("the connection to the agent broke, and no other could be made: {error:#}"),
+                    format!(
+                        "the connection to the agent broke, and no other could be made: {error:#}"
+                    ),
                     "homing dial says whether it can be reached; the answer waits in the session",
                 )
                 .into());
@@ -237,7 +239,8 @@ impl Actor {
 
     async fn take(&mut self, frame: Value) -> Result<(), End> {
         if let Some(id) = frame["client_msg_id"].as_str() {
-            self.unconfirmed.retain(|message| message.client_msg_id != id);
+            self.unconfirmed
+                .retain(|message| message.client_msg_id != id);
         }
         match self.cursor.take(&frame) {
             Taken::Skip => Ok(()),

@@ -91,7 +91,8 @@ impl Wait {
         let value = match heard {
             Heard::Frame(value) => value,
             Heard::Lost(why) => {
-                self.output.progress(&format!("the connection broke ({why}); connecting again"));
+                self.output
+                    .progress(&format!("the connection broke ({why}); connecting again"));
                 return Ok(None);
             }
             Heard::Back => {
@@ -110,7 +111,9 @@ impl Wait {
             self.show(&frame);
         }
         match frame.what {
-            What::Error { code, text, hint, .. } if whose == Whose::Ours && !code.is_empty() => {
+            What::Error {
+                code, text, hint, ..
+            } if whose == Whose::Ours && !code.is_empty() => {
                 Err(Failure::new(&code, text, hint).into())
             }
             What::Error { text, .. } if whose == Whose::Ours => {
@@ -129,8 +132,9 @@ impl Wait {
                 self.output.piece(&break_line);
                 self.output.progress(&screen::approval(approval));
                 if !std::io::stderr().is_terminal() || !self.questions.ask(approval.id) {
-                    self.output
-                        .progress("There is no terminal here to ask; any device that may can answer.");
+                    self.output.progress(
+                        "There is no terminal here to ask; any device that may can answer.",
+                    );
                 }
             }
             What::ApprovalResolved { id, decision, by } => {

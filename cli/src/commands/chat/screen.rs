@@ -188,7 +188,11 @@ pub(super) fn resolved(id: i64, decision: &str, by: Option<&By>) -> String {
 
 fn files(attachments: &[Attachment]) -> String {
     let lines = attachments.iter().map(|file| {
-        let name = if file.filename.is_empty() { &file.path } else { &file.filename };
+        let name = if file.filename.is_empty() {
+            &file.path
+        } else {
+            &file.filename
+        };
         format!("· file: {} at {}", clean_line(name), clean_line(&file.path))
     });
     lines.collect::<Vec<_>>().join("\n")

@@ -8,6 +8,8 @@ use super::frames::random_id;
 use crate::agent_api::AgentApi;
 use crate::data_dir::DataDir;
 use crate::files;
+use crate::output::{self, rfc3339};
+use crate::terminal_text::clean_line;
 
 /// The session of a directory in which nobody has chatted yet.
 const FIRST: &str = "chat";
@@ -18,10 +20,11 @@ const MAX_PAGES: usize = 100;
 
 /// A session of the agent.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SessionState {
+pub(in crate::commands) struct SessionState {
     /// Number of its newest event; 0 when there is none yet.
-    pub(super) last_seq: u64,
-    pub(super) running: bool,
+    pub(in crate::commands) last_seq: u64,
+    pub(in crate::commands) running: bool,
+    pub(in crate::commands) messages: u64,
 }
 
 /// Where the directory keeps which session was used last.
@@ -58,7 +61,7 @@ pub(super) fn new_id() -> anyhow::Result<String> {
 }
 
 /// All sessions, as the agent lists them.
-pub(super) async fn list(api: &AgentApi) -> anyhow::Result<Vec<Value>> {
+pub(in crate::commands) async fn list(api: &AgentApi) -> anyhow::Result<Vec<Value>> {
     let mut sessions = Vec::new();
     let mut path = format!("/api/sessions?limit={PAGE}");
     for _ in 0..MAX_PAGES {
@@ -73,17 +76,43 @@ pub(super) async fn list(api: &AgentApi) -> anyhow::Result<Vec<Value>> {
 }
 
 /// What the agent knows of a session; nothing of one that is new.
-pub(super) async fn find(api: &AgentApi, session: &str) -> anyhow::Result<SessionState> {
+pub(in crate::commands) async fn find(
+    api: &AgentApi,
+    session: &str,
+) -> anyhow::Result<SessionState> {
     let sessions = list(api).await?;
     let found = sessions.iter().find(|row| row["session_id"] == session);
-    Ok(found.map_or_else(SessionState::default, |row| SessionState {
-        last_seq: row["last_seq"].as_u64().unwrap_or(0),
-        running: row["running"].as_bool().unwrap_or(false),
-    }))
+    Ok(
+        found.map_or_else(SessionState::default, |row| SessionState {
+            last_seq: row["last_seq"].as_u64().unwrap_or(0),
+            running: row["running"].as_bool().unwrap_or(false),
+            messages: row["messages"].as_u64().unwrap_or(0),
+        }),
+    )
+}
+
+/// Sessions for people, the one that was used last at the end.
+pub(in crate::commands) fn table(sessions: &[Value]) -> String {
+    let mut sessions: Vec<&Value> = sessions.iter().collect();
+    sessions.sort_by_key(|row| row["updated_ms"].as_i64().unwrap_or(0));
+    let rows: Vec<Vec<String>> = sessions
+        .iter()
+        .map(|row| {
+            let updated = row["updated_ms"].as_u64().unwrap_or(0) / 1000;
+            let running = if row["running"] == true { "yes" } else { "no" };
+            vec![
+                clean_line(row["session_id"].as_str().unwrap_or_default()),
+                row["messages"].to_string(),
+                rfc3339(updated),
+                running.to_owned(),
+            ]
+        })
+        .collect();
+    output::table(&["SESSION", "MESSAGES", "LAST USED", "RUNNING"], &rows)
 }
 
 /// A text as one part of a URL.
-pub(super) fn percent(text: &str) -> String {
+pub(in crate::commands) fn percent(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -80,12 +80,27 @@ mod tests {
     fn a_turn_is_told_from_the_one_before_it_and_the_one_after() {
         let mut turn = Turn::of("mine");
         assert_eq!(whose(&mut turn, "delta", Some(1), None), Whose::Other);
-        assert_eq!(whose(&mut turn, "message", Some(2), Some("mine")), Whose::Ours);
-        assert_eq!(whose(&mut turn, "message", Some(3), Some("theirs")), Whose::Other);
-        assert_eq!(whose(&mut turn, "turn_complete", Some(1), None), Whose::Other);
+        assert_eq!(
+            whose(&mut turn, "message", Some(2), Some("mine")),
+            Whose::Ours
+        );
+        assert_eq!(
+            whose(&mut turn, "message", Some(3), Some("theirs")),
+            Whose::Other
+        );
+        assert_eq!(
+            whose(&mut turn, "turn_complete", Some(1), None),
+            Whose::Other
+        );
         assert_eq!(whose(&mut turn, "delta", Some(2), None), Whose::Ours);
-        assert_eq!(whose(&mut turn, "turn_complete", Some(2), None), Whose::Ours);
-        assert_eq!(whose(&mut turn, "command_result", None, None), Whose::Nobodys);
+        assert_eq!(
+            whose(&mut turn, "turn_complete", Some(2), None),
+            Whose::Ours
+        );
+        assert_eq!(
+            whose(&mut turn, "command_result", None, None),
+            Whose::Nobodys
+        );
         // A refusal of the message names it.
         assert_eq!(whose(&mut turn, "error", None, Some("mine")), Whose::Ours);
         assert_eq!(whose(&mut turn, "error", None, None), Whose::Nobodys);
@@ -94,8 +109,14 @@ mod tests {
     #[test]
     fn a_turn_that_runs_already_is_the_first_that_is_heard_of() {
         let mut turn = Turn::running();
-        assert_eq!(whose(&mut turn, "message", Some(5), Some("theirs")), Whose::Ours);
-        assert_eq!(whose(&mut turn, "message", Some(6), Some("theirs")), Whose::Other);
+        assert_eq!(
+            whose(&mut turn, "message", Some(5), Some("theirs")),
+            Whose::Ours
+        );
+        assert_eq!(
+            whose(&mut turn, "message", Some(6), Some("theirs")),
+            Whose::Other
+        );
         assert_eq!(whose(&mut turn, "delta", Some(5), None), Whose::Ours);
     }
 }

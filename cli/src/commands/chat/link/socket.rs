@@ -125,7 +125,11 @@ fn closed(frame: Option<CloseFrame>) -> End {
         ),
         POLICY if reason != "silent" => End::Final(
             Failure::new(
-                if reason.is_empty() { "forbidden" } else { reason },
+                if reason.is_empty() {
+                    "forbidden"
+                } else {
+                    reason
+                },
                 format!("the agent ended the chat: {reason}"),
                 "homing dial says what the agent thinks of this device",
             )
