@@ -9,8 +9,9 @@ mod link;
 mod markdown;
 mod one_message;
 mod screen;
-mod sessions;
+pub(super) mod sessions;
 mod slash;
+pub(super) mod transcript;
 mod turn;
 
 use std::io::{IsTerminal, Read};

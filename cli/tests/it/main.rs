@@ -23,6 +23,7 @@ mod hosts;
 mod kit;
 mod machine;
 mod models;
+mod pty;
 mod recovery;
 mod split;
 mod story;

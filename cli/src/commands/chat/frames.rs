@@ -41,13 +41,11 @@ pub(super) enum What {
         text: String,
     },
     ToolCall {
-        id: String,
         name: String,
         #[serde(default)]
         arguments: Value,
     },
     ToolResult {
-        id: String,
         name: String,
         ok: bool,
         #[serde(default)]
@@ -86,10 +84,6 @@ pub(super) enum What {
     Cleared {},
     HistoryTruncated {
         seq: u64,
-    },
-    Duplicate {
-        #[serde(default)]
-        client_msg_id: Option<String>,
     },
     #[default]
     #[serde(other)]
