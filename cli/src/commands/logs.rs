@@ -100,10 +100,11 @@ async fn ask(api: &AgentApi, lines: usize) -> anyhow::Result<Vec<Value>> {
 }
 
 fn number(line: &Value) -> u64 {
-    line["seq"].as_u64().unwrap_or(0)
+    line["entry"]["seq"].as_u64().unwrap_or(0)
 }
 
 fn text(line: &Value) -> String {
+    let line = &line["entry"];
     let word = |key: &str| line[key].as_str().unwrap_or_default();
     let device = word("device");
     let mut words = vec![
@@ -130,10 +131,11 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_whatever_is_in_it() {
-        let line = json!({
+        let entry = json!({
             "seq": 3, "time_ms": 1_000, "kind": "call", "decision": "allowed", "device": "0123456789ab",
             "handle": "ann\n\u{1b}[2J", "method": "PUT", "target": "/x", "detail": {"turn": 4}
         });
+        let line = json!({ "entry": entry, "hash": "00" });
         assert_eq!(
             text(&line),
             "1970-01-01T00:00:01Z call ann  01234567 PUT /x allowed turn=4"

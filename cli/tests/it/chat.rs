@@ -1,11 +1,17 @@
 //! `homing chat`, `sessions`, `logs` and `usage` against the built-in assistant.
 
+mod logs;
+mod model;
+mod sessions;
+mod terminal;
+
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use self::model::FakeModel;
 use crate::kit::{Dir, curl};
 
 /// The binary as a person calls it, without `--json`.
@@ -132,6 +138,89 @@ fn the_exit_code_says_why_there_is_no_answer() {
     up.stop();
     let said = phone.run(["chat", "hello"]);
     assert_eq!(said.status.code(), Some(4), "{said:?}");
+}
+
+#[test]
+fn an_answer_goes_on_over_a_new_connection_without_a_gap_and_without_a_double() {
+    let host = Dir::new();
+    let model = FakeModel::start(&["one ", "two ", "three"]);
+    let up = host.up();
+    model.configure(&host);
+    let phone = host.invite_and_join("phone");
+    let proxy = phone.proxy();
+    let mut child = phone
+        .command(["chat", "--session", "s", "count"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut seen: Vec<Value> = Vec::new();
+    while seen.last().is_none_or(|frame| frame["type"] != "delta") {
+        let line = lines.next().expect("a delta").unwrap();
+        seen.push(serde_json::from_str(&line).unwrap());
+    }
+    // The line breaks in the middle of the answer, which goes on meanwhile.
+    proxy.kill();
+    model.go_on();
+    let proxy = phone.proxy();
+    seen.extend(lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()));
+    assert!(child.wait().unwrap().success(), "{seen:?}");
+    let numbers: Vec<u64> = seen
+        .iter()
+        .filter_map(|frame| frame["seq"].as_u64())
+        .collect();
+    let expected: Vec<u64> = (1..).take(numbers.len()).collect();
+    assert_eq!(numbers, expected, "{seen:?}");
+    let deltas = seen.iter().filter(|frame| frame["type"] == "delta");
+    let text: String = deltas.filter_map(|frame| frame["text"].as_str()).collect();
+    assert_eq!(text, "one two three");
+    assert_eq!(seen.last().unwrap()["reason"], "done");
+    proxy.stop();
+    up.stop();
+}
+
+#[test]
+fn nothing_in_an_answer_reaches_the_terminal_but_text() {
+    let hostile = [
+        "first \u{1b}]52;c;cm0gLXJm",
+        "\u{7}second\u{1b}]0;owned\u{1b}\\\u{9b}2J\u{1b}[1;1H\u{1b}[?1049h",
+        "\rthird \u{202e}gpj.exe\u{9d}52;c;x\u{9c}\u{8}\u{85} last",
+    ];
+    let host = Dir::new();
+    let model = FakeModel::start(&hostile);
+    model.go_on();
+    let up = host.up();
+    model.configure(&host);
+    let (exit, stdout, stderr) = said(&host, ["chat", "hello"], "");
+    assert_eq!(exit, Some(0), "{stderr}");
+    assert_eq!(stdout, "first secondthird <U+202E>gpj.exe last\n");
+    assert!(!stderr.contains('\u{1b}'), "{stderr:?}");
+    // For a program it is the same text, escaped.
+    let said = host.run(["chat", "hello"]);
+    assert!(
+        !said
+            .stdout
+            .chars()
+            .any(|c| c.is_control() && c != '\n' || c == '\u{202e}')
+    );
+    let response = frames(&said.stdout)
+        .into_iter()
+        .find(|frame| frame["type"] == "response");
+    assert_eq!(response.unwrap()["text"], hostile.concat());
+    let shown = homing(&host, ["sessions", "show", "chat"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("secondthird <U+202E>gpj.exe last"),
+        "{shown:?}"
+    );
+    assert!(
+        !shown.contains('\u{1b}') && !shown.contains('\u{9b}'),
+        "{shown:?}"
+    );
+    up.stop();
 }
 
 #[test]

@@ -107,6 +107,9 @@ pub(super) struct Approval {
     pub(super) tool: String,
     #[serde(default)]
     pub(super) arguments: Value,
+    /// What it is bound to beside them, such as the file of a program.
+    #[serde(default)]
+    pub(super) bound: Value,
     #[serde(default)]
     pub(super) summary: String,
     /// Unix seconds.

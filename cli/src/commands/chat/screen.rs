@@ -161,7 +161,11 @@ impl Screen {
 
 /// A tool call that waits for approval, with everything that is approved.
 pub(super) fn approval(approval: &Approval) -> String {
-    let arguments = serde_json::to_string_pretty(&approval.arguments).unwrap_or_default();
+    let mut arguments = serde_json::to_string_pretty(&approval.arguments).unwrap_or_default();
+    if !approval.bound.is_null() {
+        let bound = serde_json::to_string_pretty(&approval.bound).unwrap_or_default();
+        arguments = format!("{arguments}\nbound to {bound}");
+    }
     let until = u64::try_from(approval.expires_at)
         .ok()
         .filter(|seconds| *seconds > 0)
