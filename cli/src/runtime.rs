@@ -52,6 +52,26 @@ impl Interrupts {
     }
 }
 
+/// The end from outside, for a command that has to put a terminal back first.
+#[derive(Debug)]
+pub(crate) struct Terminations(Signal, Signal);
+
+impl Terminations {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        Ok(Self(terminate, hangup))
+    }
+
+    /// Waits for one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
 /// A token that is cancelled by ctrl-c or SIGTERM. The watcher ends with the process.
 pub(crate) fn shutdown_on_signal(
     tasks: &mut tokio::task::JoinSet<()>,

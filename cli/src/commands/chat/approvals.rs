@@ -30,16 +30,14 @@ impl Questions {
         self.asked.is_some()
     }
 
-    /// The approval has its end, here or elsewhere.
-    pub(super) fn resolved(&mut self, id: i64) {
+    /// The approval has its end, here or elsewhere. True when its question still stands on the line.
+    pub(super) fn resolved(&mut self, id: i64) -> bool {
         self.waiting.retain(|waiting| *waiting != id);
-        if self.asked.as_ref().is_some_and(|asked| asked.id == id) {
+        let stands = self.asked.as_ref().is_some_and(|asked| asked.id == id);
+        if stands {
             self.next();
         }
-    }
-
-    pub(super) fn is_asking(&self) -> bool {
-        self.asked.is_some()
+        stands
     }
 
     /// The next answer: which approval, and whether it may run. Without a question there is none.

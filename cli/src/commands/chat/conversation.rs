@@ -6,7 +6,6 @@ mod orders;
 
 use std::sync::Arc;
 
-use self::background::Background;
 use super::approvals::Questions;
 use super::attach;
 use super::frames::{self, Attachment, Frame, Outgoing, What};
@@ -19,7 +18,7 @@ use super::turn::{Turn, Whose};
 use crate::agent_api::AgentApi;
 use crate::data_dir::DataDir;
 use crate::output::Output;
-use crate::runtime::Interrupts;
+use crate::runtime::{Interrupts, Terminations};
 use crate::terminal_text::{clean, clean_line};
 
 /// What the person sees in front of a line.
@@ -32,7 +31,6 @@ pub(super) struct Conversation {
     link: Link,
     input: Input,
     interrupts: Interrupts,
-    background: Background,
     session: String,
     last: LastSession,
     /// Files that go with the next message.
@@ -64,7 +62,6 @@ impl Conversation {
             link,
             input: Input::open(dir, output.is_styled())?,
             interrupts: Interrupts::listen()?,
-            background: Background::default(),
             session,
             last: LastSession::of(dir),
             attachments,
@@ -75,7 +72,11 @@ impl Conversation {
 
     /// Talks until the person leaves or the agent ends it.
     pub(super) async fn talk(mut self, state: SessionState) -> anyhow::Result<()> {
-        let ended = self.talk_on(state).await;
+        let mut terminations = Terminations::listen()?;
+        let ended = tokio::select! {
+            ended = self.talk_on(state) => ended,
+            () = terminations.next() => Ok(()),
+        };
         let Self { link, input, .. } = self;
         // The terminal first: nothing may wait for a line that nobody can type any more.
         drop(input);
@@ -113,7 +114,7 @@ impl Conversation {
                 typed = self.input.line(PROMPT) => return Ok(typed),
                 heard = self.link.next() => {
                     if let Some(frame) = self.heard(heard)? {
-                        let text = self.background.take(&frame, self.output);
+                        let text = background::text(&frame, self.output);
                         self.input.print_above(&text);
                     }
                 }
@@ -134,7 +135,6 @@ impl Conversation {
             0 => format!("session {name}, new. /help lists the commands."),
             count => format!("session {name}, {count} messages. /help lists the commands."),
         });
-        self.background = Background::default();
         self.session.clone_from(&session);
         self.link.order(Order::Open { session, start });
         if state.running {
@@ -175,7 +175,7 @@ impl Conversation {
                             }
                         }
                         Whose::Other | Whose::Nobodys => {
-                            let text = self.background.take(&frame, self.output);
+                            let text = background::text(&frame, self.output);
                             if !text.is_empty() {
                                 self.output.piece(&screen.break_line());
                                 self.output.line(text.trim_end());
@@ -260,19 +260,9 @@ fn show(frame: &Frame, screen: &mut Screen, questions: &mut Questions, output: O
             }
         }
         What::ApprovalResolved { id, decision, by } => {
-            let asked = questions.is_asking();
-            questions.resolved(*id);
-            let line_end = if asked && !questions.is_asking() {
-                "\n"
-            } else {
-                ""
-            };
-            // An answer from elsewhere leaves an open question on the line.
-            output.piece(if decision == "approved" || decision == "denied" {
-                ""
-            } else {
-                line_end
-            });
+            if questions.resolved(*id) {
+                output.piece("\n");
+            }
             output.line(&screen.dim(&screen::resolved(*id, decision, by.as_ref())));
         }
         What::Error {

@@ -45,7 +45,7 @@ impl Input {
     pub(super) fn open(dir: &DataDir, styled: bool) -> anyhow::Result<Self> {
         let terminal = Terminal::remember()?;
         let mut editor = Editor::new(History::of(dir), styled)?;
-        let mut printer = editor.printer()?;
+        let mut printer = editor.printer();
         let (prompts, asked) = sync_channel::<String>(1);
         let (answers, typed) = mpsc::channel(1);
         let edit = move || {

@@ -44,7 +44,7 @@ pub(super) async fn run(
         link,
     };
     wait.link.order(Order::Say(message));
-    let ended = wait.to_the_end().await;
+    let ended = wait.until_the_end().await;
     wait.link.close().await;
     ended
 }
@@ -61,7 +61,7 @@ struct Wait {
 }
 
 impl Wait {
-    async fn to_the_end(&mut self) -> anyhow::Result<()> {
+    async fn until_the_end(&mut self) -> anyhow::Result<()> {
         let mut interrupts = Interrupts::listen()?;
         let mut stopping = false;
         loop {
@@ -138,7 +138,9 @@ impl Wait {
                 }
             }
             What::ApprovalResolved { id, decision, by } => {
-                self.questions.resolved(*id);
+                if self.questions.resolved(*id) {
+                    self.output.progress("");
+                }
                 self.output
                     .progress(&screen::resolved(*id, decision, by.as_ref()));
             }

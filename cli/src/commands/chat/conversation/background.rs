@@ -9,48 +9,42 @@ use crate::terminal_text::{clean, clean_line};
 /// Digits of a NodeId that tell devices apart.
 const SHORT: usize = 8;
 
-/// State between the frames of other turns.
-#[derive(Debug, Default)]
-pub(super) struct Background {}
-
-impl Background {
-    /// Lines to show; empty for most frames.
-    pub(super) fn take(&mut self, frame: &Frame, output: Output) -> String {
-        let mut screen = Screen::for_answer(output);
-        match &frame.what {
-            What::Message { text, device, .. } => {
-                let device = clean_line(device);
-                let device = device.get(..SHORT).unwrap_or(&device);
-                format!("{} {}", screen.dim(&format!("[{device}]")), clean(text))
-            }
-            response @ What::Response { .. } => {
-                let (mut text, files) = screen.take(response);
-                text += &screen.finish();
-                text + &files
-            }
-            What::ApprovalRequired(approval) => {
-                let id = approval.id;
-                format!(
-                    "{}\n/approve {id} lets it run, /deny {id} does not.",
-                    screen::approval(approval)
-                )
-            }
-            What::ApprovalResolved { id, decision, by } => {
-                screen.dim(&screen::resolved(*id, decision, by.as_ref()))
-            }
-            What::Error { text, hint, .. } => {
-                let next = match hint.as_str() {
-                    "" => String::new(),
-                    hint => format!("\n  next: {}", clean(hint)),
-                };
-                format!("error: {}{next}", clean(text))
-            }
-            What::CommandResult { text } => clean(text),
-            What::Cleared {} => screen.dim("(the session's history was cleared)"),
-            What::HistoryTruncated { seq } => {
-                screen.dim(&format!("(what came before event {seq} is no longer kept)"))
-            }
-            _ => String::new(),
+/// Lines to show of a frame; empty for most.
+pub(super) fn text(frame: &Frame, output: Output) -> String {
+    let mut screen = Screen::for_answer(output);
+    match &frame.what {
+        What::Message { text, device, .. } => {
+            let device = clean_line(device);
+            let device = device.get(..SHORT).unwrap_or(&device);
+            format!("{} {}", screen.dim(&format!("[{device}]")), clean(text))
         }
+        response @ What::Response { .. } => {
+            let (mut text, files) = screen.take(response);
+            text += &screen.finish();
+            text + &files
+        }
+        What::ApprovalRequired(approval) => {
+            let id = approval.id;
+            format!(
+                "{}\n/approve {id} lets it run, /deny {id} does not.",
+                screen::approval(approval)
+            )
+        }
+        What::ApprovalResolved { id, decision, by } => {
+            screen.dim(&screen::resolved(*id, decision, by.as_ref()))
+        }
+        What::Error { text, hint, .. } => {
+            let next = match hint.as_str() {
+                "" => String::new(),
+                hint => format!("\n  next: {}", clean(hint)),
+            };
+            format!("error: {}{next}", clean(text))
+        }
+        What::CommandResult { text } => clean(text),
+        What::Cleared {} => screen.dim("(the session's history was cleared)"),
+        What::HistoryTruncated { seq } => {
+            screen.dim(&format!("(what came before event {seq} is no longer kept)"))
+        }
+        _ => String::new(),
     }
 }

@@ -7,7 +7,9 @@ use http::Method;
 use serde_json::json;
 
 use super::super::sessions;
-use super::{Conversation, Meant, Next, Order, What, attach, clean_line, frames, slash};
+use super::{
+    Conversation, Meant, Next, Order, What, attach, background, clean_line, frames, slash,
+};
 use crate::failure::describe;
 
 /// How long the agent may take to answer a command before the prompt comes back without it.
@@ -80,7 +82,7 @@ impl Conversation {
             let Some(frame) = self.heard(heard)? else {
                 return Ok(());
             };
-            let text = self.background.take(&frame, self.output);
+            let text = background::text(&frame, self.output);
             if !text.is_empty() {
                 self.output.line(text.trim_end());
             }

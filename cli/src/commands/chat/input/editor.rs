@@ -15,14 +15,15 @@ use rustyline::{Config, Context, ExternalPrinter, Helper};
 use super::Typed;
 use super::history::{History, MAX_LINES};
 use crate::commands::chat::slash;
+use crate::output::Output;
 
 pub(super) struct Editor {
     editor: rustyline::Editor<Chat, MemHistory>,
     history: History,
 }
 
-/// Prints above the line that is being edited.
-pub(super) struct Printer(Box<dyn ExternalPrinter + Send>);
+/// Prints above the line that is being edited, or, on a terminal that can do nothing, after it.
+pub(super) struct Printer(Option<Box<dyn ExternalPrinter + Send>>);
 
 impl Editor {
     pub(super) fn new(history: History, styled: bool) -> anyhow::Result<Self> {
@@ -42,11 +43,9 @@ impl Editor {
         Ok(Self { editor, history })
     }
 
-    pub(super) fn printer(&mut self) -> anyhow::Result<Printer> {
-        let printer = self.editor.create_external_printer();
-        Ok(Printer(Box::new(
-            printer.context("the terminal cannot be printed on")?,
-        )))
+    pub(super) fn printer(&mut self) -> Printer {
+        let printer = self.editor.create_external_printer().ok();
+        Printer(printer.map(|printer| Box::new(printer) as _))
     }
 
     pub(super) fn line(&mut self, prompt: &str) -> Typed {
@@ -67,8 +66,11 @@ impl Editor {
 
 impl Printer {
     pub(super) fn print(&mut self, text: String) {
-        // A terminal that is gone shows nothing; the editor notices it too.
-        let _ = self.0.print(text);
+        match &mut self.0 {
+            // A terminal that is gone shows nothing; the editor notices it too.
+            Some(printer) => drop(printer.print(text)),
+            None => Output::new(false).piece(&text),
+        }
     }
 }
 
