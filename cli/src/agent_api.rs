@@ -5,22 +5,24 @@
 //! with its token; when nothing runs, a connection of this command's own with the device's certificate.
 //! What the answers mean is the commands' to know.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use homing_protocol::ErrorBody;
 use homing_protocol::local::{LocalCommand, LocalReply};
 use homing_transport::pool::Pool;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Body, Frame};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,8 @@ use crate::files;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
 /// Bytes of one answer; lists come in pages that are far smaller.
 const MAX_ANSWER: usize = 8 << 20;
+/// Bytes of a file that are read at once.
+const FILE_CHUNK: usize = 64 << 10;
 
 /// A way to the agent's HTTP interface.
 pub(crate) struct AgentApi {
@@ -46,10 +50,7 @@ pub(crate) struct AgentApi {
 
 enum Way {
     /// Through the proxy of the running process.
-    Proxy {
-        socket: PathBuf,
-        token: Zeroizing<String>,
-    },
+    Proxy { socket: PathBuf, token: PathBuf },
     /// A connection of our own.
     Own(Box<Own>),
 }
@@ -97,19 +98,43 @@ impl AgentApi {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
-        let exchange = async {
-            let stream = self.stream().await?;
-            exchange(stream, method, path, body).await
+        let head = Request::builder().method(method).uri(path);
+        let head = match body {
+            Some(_) => head.header(CONTENT_TYPE, "application/json"),
+            None => head,
         };
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let exchange = async { exchange(self.stream().await?, head, Full::from(body)).await };
         match tokio::time::timeout(ANSWER_DEADLINE, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::new(
-                "timeout",
-                "the agent did not answer in time",
-                "homing dial says whether it can be reached",
-            )
-            .into()),
+            Err(_) => Err(timeout().into()),
         }
+    }
+
+    /// Sends an open file as it is and gives the document of the answer.
+    pub(crate) async fn put_file(
+        &self,
+        path: &str,
+        file: tokio::fs::File,
+        length: u64,
+    ) -> anyhow::Result<Value> {
+        let head = Request::builder()
+            .method(Method::PUT)
+            .uri(path)
+            .header(CONTENT_LENGTH, length);
+        // Read as it is sent. How long that takes is for the line to say: QUIC and the agent notice
+        // a peer that is gone.
+        let chunks = stream::try_unfold(file, |mut file| async move {
+            let mut chunk = BytesMut::with_capacity(FILE_CHUNK);
+            let count = file.read_buf(&mut chunk).await?;
+            Ok::<_, std::io::Error>((count > 0).then(|| (Frame::data(chunk.freeze()), file)))
+        });
+        exchange(
+            self.stream().await?,
+            head,
+            StreamBody::new(Box::pin(chunks)),
+        )
+        .await
     }
 
     /// A new stream, for a WebSocket or for an answer that has no end.
@@ -118,6 +143,7 @@ impl AgentApi {
         headers.insert(HOST, HeaderValue::from_static("localhost"));
         let io: Box<dyn Io> = match &self.way {
             Way::Proxy { socket, token } => {
+                // Read every time: the process may have been started anew since the last stream.
                 headers.insert(AUTHORIZATION, bearer(token)?);
                 let stream = UnixStream::connect(socket)
                     .await
@@ -183,42 +209,36 @@ fn through_proxy(dir: &DataDir, device: &Value, agent: Option<&str>) -> Result<W
             "leave --agent out, or stop that process first",
         ));
     }
-    let token = files::read(&dir.run().join("proxy.token"))
-        .ok()
-        .flatten()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .map(Zeroizing::new)
-        .unwrap_or_default();
     Ok(Way::Proxy {
         socket: dir.run().join("proxy.sock"),
-        token: Zeroizing::new(token.trim().to_owned()),
+        token: dir.run().join("proxy.token"),
     })
 }
 
-fn bearer(token: &str) -> anyhow::Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .context("the proxy's token cannot be sent")?;
+fn bearer(token: &Path) -> anyhow::Result<HeaderValue> {
+    let token = files::read(token)?
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .map(Zeroizing::new)
+        .unwrap_or_default();
+    let header = Zeroizing::new(format!("Bearer {}", token.trim()));
+    let mut value = HeaderValue::from_str(&header).context("the proxy's token cannot be sent")?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-async fn exchange(
+async fn exchange<B>(
     stream: AgentStream,
-    method: Method,
-    path: &str,
-    body: Option<&Value>,
-) -> anyhow::Result<Value> {
-    let mut request = Request::builder().method(method).uri(path);
-    if let Some(headers) = request.headers_mut() {
+    mut head: http::request::Builder,
+    body: B,
+) -> anyhow::Result<Value>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if let Some(headers) = head.headers_mut() {
         headers.extend(stream.headers);
-        if body.is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
     }
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let request = request
-        .body(Full::new(Bytes::from(body)))
-        .context("the request cannot be sent")?;
+    let request = head.body(body).context("the request cannot be sent")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream.io))
         .await
         .context("the agent cannot be spoken to")?;
@@ -253,12 +273,24 @@ fn document(status: StatusCode, body: &[u8]) -> anyhow::Result<Value> {
     let document = serde_json::from_slice::<Value>(body).ok();
     match document {
         Some(document) if status.is_success() => Ok(document),
-        Some(document) => match ErrorBody::deserialize(&document["error"]) {
-            Ok(error) => Err(Failure(error).into()),
-            Err(_) => Err(not_understood(status).into()),
-        },
-        None => Err(not_understood(status).into()),
+        _ => Err(refusal(status, body).into()),
     }
+}
+
+/// What the body of a refusal says, in the agent's or the proxy's own words.
+pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let error = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|document| ErrorBody::deserialize(&document["error"]).ok());
+    error.map_or_else(|| not_understood(status), Failure)
+}
+
+fn timeout() -> Failure {
+    Failure::new(
+        "timeout",
+        "the agent did not answer in time",
+        "homing dial says whether it can be reached",
+    )
 }
 
 fn not_understood(status: StatusCode) -> Failure {

@@ -39,6 +39,18 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Connect to an agent and say what happened
     Dial(DialArgs),
+    /// Talk to the agent
+    Chat(ChatArgs),
+    /// Your conversations with the agent
+    Sessions {
+        /// NodeId or name of the agent; the only one when absent
+        #[arg(long, global = true)]
+        agent: Option<String>,
+        #[command(subcommand)]
+        command: Option<SessionsCommand>,
+    },
+    /// The newest lines of the agent's audit log
+    Logs(LogsArgs),
     /// Run the loopback proxy alone, on a device that is not the host
     Proxy(ProxyArgs),
     /// List the devices of the network
@@ -279,6 +291,53 @@ pub(crate) struct JoinArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct DialArgs {
     /// NodeId or name of the agent; the only one when absent
+    pub(crate) agent: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChatArgs {
+    /// One message; without it a conversation at the terminal, or all of stdin as the message
+    pub(crate) text: Option<String>,
+    /// Go on in this session instead of the one that was last used here
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// Begin a new session
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) new: bool,
+    /// Send a file with the first message; given once or more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
+    /// NodeId or name of the agent; the only one when absent
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// List them, the one that was used last at the end
+    List,
+    /// Print what was said in one
+    Show {
+        /// Id of the session
+        id: String,
+    },
+    /// Forget the history of one
+    Clear {
+        /// Id of the session
+        id: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogsArgs {
+    /// Go on with the lines that come
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many lines
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    pub(crate) lines: usize,
+    /// NodeId or name of the agent; the only one when absent
+    #[arg(long)]
     pub(crate) agent: Option<String>,
 }
 

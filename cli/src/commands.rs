@@ -1,6 +1,8 @@
 //! One file per command or family of commands: call what does the work, print what it said.
 
-use crate::args::{AgentCommand, Args, AuditCommand, Command, CoordinatorCommand, KitCommand};
+use crate::args::{
+    AgentCommand, Args, AuditCommand, Command, CoordinatorCommand, KitCommand, SessionsCommand,
+};
 use crate::data_dir::DataDir;
 use crate::output::Output;
 
@@ -10,6 +12,7 @@ mod approvals;
 mod approve;
 mod audit;
 mod backup;
+mod chat;
 mod coordinator;
 mod devices;
 mod dial;
@@ -18,6 +21,7 @@ mod first_run;
 mod invite;
 pub(crate) mod join;
 mod kit;
+mod logs;
 mod manual;
 mod models;
 pub(crate) mod network;
@@ -26,6 +30,7 @@ mod proxy;
 mod restore;
 mod revoke;
 mod serving;
+mod sessions;
 mod status;
 mod up;
 mod usage;
@@ -55,6 +60,12 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Devices => devices::list(&dir, output).await,
         Command::Rename { device, name } => devices::rename(&dir, device, name, output).await,
         Command::Revoke(revoke) => revoke::run(&dir, revoke, output).await,
+        Command::Chat(chat) => chat::run(&dir, chat, output).await,
+        Command::Sessions { agent, command } => {
+            let command = command.unwrap_or(SessionsCommand::List);
+            sessions::run(&dir, agent.as_deref(), command, output).await
+        }
+        Command::Logs(logs) => logs::run(&dir, logs, output).await,
         Command::Agents => agents::list(&dir, output).await,
         Command::Pending => approve::pending(&dir, output).await,
         Command::Approve { device, code } => approve::approve(&dir, device, code, output).await,

@@ -71,6 +71,11 @@ impl DataDir {
         self.root.join("device")
     }
 
+    /// What `chat` remembers: the last session, what was typed.
+    pub(crate) fn chat(&self) -> PathBuf {
+        self.root.join("chat")
+    }
+
     pub(crate) fn agent(&self) -> PathBuf {
         self.root.join("agent")
     }

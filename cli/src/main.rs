@@ -18,6 +18,7 @@ mod host;
 mod output;
 mod passphrase;
 mod runtime;
+mod terminal_text;
 
 use std::process::ExitCode;
 

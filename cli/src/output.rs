@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::failure::describe;
+use crate::terminal_text::{clean, clean_line};
 
 /// Where and how a command prints.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,26 @@ impl Output {
         // A reader that has gone away is not an error of the command.
         let _ = writeln!(stdout, "{}", line.trim_end());
         let _ = stdout.flush();
+    }
+
+    /// Prints a part of a result that comes piece by piece.
+    pub(crate) fn piece(self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(text.as_bytes());
+        let _ = stdout.flush();
+    }
+
+    /// Prints one line of a result that has many.
+    pub(crate) fn line(self, line: &str) {
+        self.piece(&format!("{line}\n"));
+    }
+
+    /// Whether colours and styles may be used on stdout.
+    pub(crate) fn is_styled(self) -> bool {
+        self.colour
     }
 
     /// Says what is going on, to people only.
@@ -79,10 +100,11 @@ impl Output {
         if self.json {
             self.result(&json!({ "error": body }), String::new);
         } else {
-            eprintln!("{} {}", self.red("error:"), body.message);
-            eprintln!("  code: {}", body.code);
+            // Often the words of another machine.
+            eprintln!("{} {}", self.red("error:"), clean(&body.message));
+            eprintln!("  code: {}", clean_line(&body.code));
             if !body.hint.is_empty() {
-                eprintln!("  next: {}", body.hint);
+                eprintln!("  next: {}", clean(&body.hint));
             }
         }
         ExitCode::from(exit as u8)

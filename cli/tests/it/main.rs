@@ -13,6 +13,7 @@
 mod approvals;
 mod bodies;
 mod browser;
+mod chat;
 mod clocks;
 mod crash;
 mod examples;
@@ -22,6 +23,7 @@ mod hosts;
 mod kit;
 mod machine;
 mod models;
+mod pty;
 mod recovery;
 mod split;
 mod story;

@@ -89,7 +89,7 @@ fn serve(mut stream: TcpStream, asked: &AtomicUsize, heads: &Mutex<Vec<String>>)
 }
 
 /// The head of a request; its body is read and passed over.
-fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {

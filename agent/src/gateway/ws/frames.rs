@@ -127,13 +127,16 @@ impl ServerFrame {
     }
 }
 
-/// The frame of an event: its body with the session and its number in front.
+/// The frame of an event: its body with the session, its number and its turn in front.
 pub(super) fn event_frame(session_json: &str, event: &LoggedEvent) -> Utf8Bytes {
     let rest = event.body.strip_prefix('{').unwrap_or("}");
-    format!(
-        "{{\"session_id\":{session_json},\"seq\":{},{rest}",
-        event.seq
-    )
+    let seq = event.seq;
+    match event.turn_id {
+        Some(turn) => {
+            format!("{{\"session_id\":{session_json},\"seq\":{seq},\"turn_id\":{turn},{rest}")
+        }
+        None => format!("{{\"session_id\":{session_json},\"seq\":{seq},{rest}"),
+    }
     .into()
 }
 
@@ -145,12 +148,12 @@ mod tests {
     use crate::sessions::SessionEvent;
 
     #[test]
-    fn the_frame_of_an_event_is_its_body_with_session_and_number() {
+    fn the_frame_of_an_event_is_its_body_with_session_number_and_turn() {
         let body = SessionEvent::Delta {
             text: "\"hi\"".into(),
         }
         .body();
-        let event = LoggedEvent {
+        let mut event = LoggedEvent {
             seq: 7,
             turn_id: None,
             body,
@@ -161,6 +164,9 @@ mod tests {
             frame,
             json!({"type": "delta", "text": "\"hi\"", "session_id": "a\"b", "seq": 7})
         );
+        event.turn_id = Some(3);
+        let frame: Value = serde_json::from_str(&event_frame(&session, &event)).unwrap();
+        assert_eq!((&frame["turn_id"], &frame["seq"]), (&json!(3), &json!(7)));
     }
 
     #[test]
