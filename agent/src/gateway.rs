@@ -6,8 +6,10 @@
 
 mod agent_info;
 mod approvals;
+mod asking;
 mod auth;
 mod body;
+mod chat;
 mod devices;
 mod diagnostics;
 mod error;
@@ -22,6 +24,7 @@ mod routes;
 mod sessions;
 mod upload;
 mod usage;
+mod v1;
 mod whoami;
 mod ws;
 
@@ -46,7 +49,7 @@ pub use routes::{Class, FRAMES, Frame, Need, ROUTES, Route};
 pub use ws::{SUBPROTOCOL, close_code};
 
 use auth::CallerContext;
-use error::{ApiError, RequestIds};
+use error::{ApiError, RequestId, RequestIds};
 
 use crate::state::AgentState;
 
@@ -103,10 +106,12 @@ impl ConnectionService {
     /// Answers one request. Never fails: a panic becomes a 500.
     pub fn serve(&self, mut request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
         let id = self.ids.next();
+        let shape = error::Shape::of(request.uri().path());
         let context = self.context.clone();
         let mut router = self.router.clone();
         async move {
             request.extensions_mut().insert(context);
+            request.extensions_mut().insert(RequestId(id.clone()));
             let answer = AssertUnwindSafe(async move {
                 match tower::Service::call(&mut router, request).await {
                     Ok(response) => response,
@@ -117,7 +122,7 @@ impl ConnectionService {
                 tracing::error!(request_id = %id, "a handler panicked");
                 axum::response::IntoResponse::into_response(ApiError::internal())
             });
-            error::finish(response, &id)
+            error::finish(response, &id, shape)
         }
         .boxed()
     }
@@ -191,6 +196,17 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/api/logs", get(logs::get))
         .route("/api/usage", get(usage::summary))
         .route("/api/usage/daily", get(usage::daily))
+        .route("/chat", post(chat::post))
+        .route(
+            "/v1/chat/completions",
+            post(v1::chat::post).layer(DefaultBodyLimit::max(v1::MAX_BODY)),
+        )
+        .route(
+            "/v1/responses",
+            post(v1::responses::post).layer(DefaultBodyLimit::max(v1::MAX_BODY)),
+        )
+        .route("/v1/models", get(v1::models::list))
+        .route("/v1/models/{*id}", get(v1::models::get))
         .route("/ws", get(ws::get))
         .merge(more)
         .fallback(error::no_such_route)
@@ -216,7 +232,7 @@ mod tests {
 
     async fn code(response: Response<Body>) -> (StatusCode, String) {
         let status = response.status();
-        let body = error::finish(response, "1").into_body();
+        let body = error::finish(response, "1", error::Shape::Own).into_body();
         let body = body.collect().await.unwrap().to_bytes();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["error"]["request_id"], "1");

@@ -179,6 +179,8 @@ impl AgentState {
     /// # Errors
     /// When the database fails.
     pub async fn resume(&self, revoked: impl Fn(&NodeId) -> bool) -> Result<usize, SessionError> {
+        // Whoever asked them has gone with the earlier process.
+        self.store.forget_asked_once().await?;
         self.sessions.resume(revoked).await
     }
 

@@ -7,6 +7,7 @@
 //! process. Writes marked durable are also on the disk (`synchronous=FULL`) when they return.
 
 mod approvals;
+mod asked;
 mod devices;
 mod events;
 mod messages;
@@ -29,6 +30,7 @@ pub use approvals::{
     AnsweredBy, ApprovalRow, ApprovalState, Asked, MAX_PENDING, NewApproval, Resolution,
     ResolvedBody,
 };
+pub use asked::AskedOnce;
 pub use devices::{DeviceRow, SeenDevice};
 pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
 pub use messages::{Accepted, EndOfTurn, NewMessage, PendingTurn, TurnState};

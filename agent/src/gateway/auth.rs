@@ -247,7 +247,10 @@ async fn pass(state: &Arc<AgentState>, request: &mut Request<Body>) -> Result<()
             context.reads.fetch_add(1, Ordering::Relaxed);
             state.limits.read(principal.node_id, now)?;
         }
-        _ => state.limits.write(principal.node_id, now)?,
+        Class::Run => state
+            .limits
+            .run(principal.node_id, principal.user_id, now)?,
+        Class::Write | Class::Stop => state.limits.write(principal.node_id, now)?,
     }
     let Some(route) = route else {
         return match path {

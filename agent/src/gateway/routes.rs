@@ -101,6 +101,11 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/logs", Scope("audit.read"), Read),
     route("GET", "/api/usage", Scope("chat"), Read),
     route("GET", "/api/usage/daily", Scope("chat"), Read),
+    route("POST", "/chat", Scope("chat"), Run),
+    route("POST", "/v1/chat/completions", Scope("chat"), Run),
+    route("POST", "/v1/responses", Scope("chat"), Run),
+    route("GET", "/v1/models", Scope("chat"), Read),
+    route("GET", "/v1/models/{*id}", Scope("chat"), Read),
     route("GET", "/ws", Scope("chat"), Read),
 ];
 
