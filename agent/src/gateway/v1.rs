@@ -220,6 +220,9 @@ mod tests {
         assert_eq!(session(&headers, &common).unwrap().unwrap(), "s1");
         headers.insert(SESSION_HEADER, "s2".parse().unwrap());
         assert_eq!(session(&headers, &common).unwrap().unwrap(), "s2");
-        assert_eq!(session(&HeaderMap::new(), &Common::default()).unwrap(), None);
+        assert_eq!(
+            session(&HeaderMap::new(), &Common::default()).unwrap(),
+            None
+        );
     }
 }

@@ -80,7 +80,7 @@ impl Sessions {
             turn_id,
             reply,
         })
-            .await?;
+        .await?;
         let removed = answer.await.map_err(|_| SessionError::Closed)?;
         // It may have begun while the actor had other things to do.
         Ok(removed > 0 || self.inner.cancel_turn(user, turn_id))

@@ -30,4 +30,5 @@ mod sessions;
 mod store;
 mod tools;
 mod usage;
+mod v1;
 mod websocket;

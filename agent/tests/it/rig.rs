@@ -143,6 +143,11 @@ pub(crate) fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+pub(crate) fn user_of(device: &Device) -> homing_certs::UserId {
+    use homing_agent::Caller as _;
+    device.authorize().unwrap().certificate().user_id
+}
+
 pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(path).body(Body::empty()).unwrap()
 }

@@ -37,11 +37,17 @@ struct Part {
 impl Conversation {
     /// Adds a message of `param`.
     pub(super) fn add(&mut self, message: Message, param: &'static str) -> Result<(), ApiError> {
-        if message.kind.as_deref().is_some_and(|kind| kind != "message") {
+        if message
+            .kind
+            .as_deref()
+            .is_some_and(|kind| kind != "message")
+        {
             let text = "items other than messages belong to tools of the program that asks";
             return Err(ApiError::bad_param("tools_not_supported", param, text));
         }
-        let text = message.content.map_or(Ok(String::new()), |content| content.text(param))?;
+        let text = message
+            .content
+            .map_or(Ok(String::new()), |content| content.text(param))?;
         if text.is_empty() {
             return Ok(());
         }

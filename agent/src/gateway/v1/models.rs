@@ -15,7 +15,10 @@ pub(in super::super) async fn list(
     State(state): State<Arc<AgentState>>,
     Extension(principal): Extension<Arc<Principal>>,
 ) -> Result<Json<Value>, ApiError> {
-    let known = state.sessions.models(principal.user_id, AGENT_MODEL).await?;
+    let known = state
+        .sessions
+        .models(principal.user_id, AGENT_MODEL)
+        .await?;
     let names = std::iter::once(AGENT_MODEL).chain(known.iter().map(String::as_str));
     let data: Vec<Value> = names.map(model).collect();
     Ok(Json(json!({ "object": "list", "data": data })))
@@ -26,7 +29,10 @@ pub(in super::super) async fn get(
     Extension(principal): Extension<Arc<Principal>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let known = state.sessions.models(principal.user_id, AGENT_MODEL).await?;
+    let known = state
+        .sessions
+        .models(principal.user_id, AGENT_MODEL)
+        .await?;
     if id != AGENT_MODEL && !known.contains(&id) {
         return Err(no_such_model(&id, &known));
     }

@@ -52,7 +52,9 @@ pub(in super::super) async fn post(
     let request: Request = parse(&body)?;
     request.refuse_what_is_not_there()?;
     let mut conversation = Conversation::default();
-    conversation.instructions.extend(request.instructions.clone());
+    conversation
+        .instructions
+        .extend(request.instructions.clone());
     match request.input {
         Input::Text(text) => conversation.said.push((false, text)),
         Input::Items(items) => {
@@ -95,8 +97,7 @@ impl Request {
         let refuse =
             |param, message| Err(ApiError::bad_param("unsupported_parameter", param, message));
         if self.previous_response_id.is_some() {
-            let message =
-                "responses are not kept; send the messages, or name a session in metadata.session_id";
+            let message = "responses are not kept; send the messages, or name a session in metadata.session_id";
             return refuse("previous_response_id", message);
         }
         if self.background == Some(true) {
