@@ -16,6 +16,8 @@ CREATE TABLE idempotent_answers (
     key          TEXT    NOT NULL,
     -- SHA-256 of the request.
     fingerprint  BLOB    NOT NULL,
+    -- Bytes of its body that were read and are in the fingerprint; null for all.
+    prefix       INTEGER,
     created_ms   INTEGER NOT NULL,
     -- Null while the first request runs.
     status       INTEGER,

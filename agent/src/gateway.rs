@@ -16,8 +16,10 @@ mod error;
 mod events;
 mod files;
 mod health;
+mod idempotency;
 mod logs;
 mod models;
+mod openapi;
 mod page;
 mod providers;
 mod routes;
@@ -158,6 +160,7 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/assets/app.js", get(page::script))
         .route("/assets/app.css", get(page::style))
         .route("/assets/icon.svg", get(page::icon))
+        .route("/api/openapi.json", get(openapi::get))
         .route("/api/health", get(health::get))
         .route("/api/whoami", get(whoami::get))
         .route("/api/agent-info", get(agent_info::get))

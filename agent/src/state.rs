@@ -17,6 +17,7 @@ use crate::connections::Connections;
 use crate::denied::{Denied, DeniedError};
 use crate::feed::Feeds;
 use crate::files::Files;
+use crate::idempotency::Idempotency;
 use crate::limits::Limits;
 use crate::models::Models;
 use crate::policy::Policy;
@@ -76,6 +77,8 @@ pub struct AgentState {
     pub feeds: Feeds,
     /// What models may cost.
     pub budgets: Budgets,
+    /// Writes that a client may send again.
+    pub idempotency: Idempotency,
     /// Conversations.
     pub sessions: Sessions,
     /// What waits for a person.
@@ -153,6 +156,7 @@ impl AgentState {
         tasks.spawn(actor.run(stopping.clone()));
         let limits = Limits::new(settings.rates);
         Ok(Arc::new(Self {
+            idempotency: Idempotency::new(store.clone()),
             settings,
             store,
             audit,

@@ -121,7 +121,10 @@ mod tests {
             for (method, operation) in methods.as_object().unwrap() {
                 let at = format!("{method} {path}");
                 assert!(operation["summary"].is_string(), "{at}");
-                assert!(operation["responses"].as_object().unwrap().len() > 1, "{at}");
+                assert!(
+                    operation["responses"].as_object().unwrap().len() > 1,
+                    "{at}"
+                );
                 for part in path.split('/').filter(|part| part.starts_with('{')) {
                     let name = part.trim_matches(['{', '}']);
                     let named = |parameter: &&Value| {
@@ -155,7 +158,9 @@ mod tests {
 
     fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str() {
-            Some(to) => document.pointer(to.trim_start_matches('#')).unwrap_or(&Value::Null),
+            Some(to) => document
+                .pointer(to.trim_start_matches('#'))
+                .unwrap_or(&Value::Null),
             None => value,
         }
     }

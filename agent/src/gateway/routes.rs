@@ -57,6 +57,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/assets/app.js", Admitted, Read),
     route("GET", "/assets/app.css", Admitted, Read),
     route("GET", "/assets/icon.svg", Admitted, Read),
+    route("GET", "/api/openapi.json", Admitted, Read),
     route("GET", "/api/health", Admitted, Read),
     route("GET", "/api/whoami", Admitted, Read),
     route("GET", "/api/agent-info", Admitted, Read),

@@ -13,11 +13,13 @@
 mod approvals;
 mod audit;
 mod confine;
+mod contract;
 mod coverage;
 mod engine;
 mod fakes;
 mod files;
 mod injected;
+mod idempotency;
 mod liveness;
 mod models;
 mod network;
