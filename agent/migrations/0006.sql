@@ -1,9 +1,7 @@
--- Sessions that a program asked for: for one answer only, or with a model that it named.
-CREATE TABLE asked_sessions (
+-- Sessions that a program asked for and that end with one answer.
+CREATE TABLE sessions_once (
     user_id    BLOB    NOT NULL,
     session_id TEXT    NOT NULL,
-    once       INTEGER NOT NULL,
-    model      TEXT,
     PRIMARY KEY (user_id, session_id),
     FOREIGN KEY (user_id, session_id) REFERENCES sessions (user_id, id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;

@@ -34,10 +34,10 @@ pub use approvals::{
 pub use asked::AskedOnce;
 pub use devices::{DeviceRow, SeenDevice};
 pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
+pub use idempotency::{IdempotencyKey, KeptAnswer};
 pub use messages::{Accepted, EndOfTurn, NewMessage, PendingTurn, TurnState};
 pub use models::ModelRow;
 pub use providers::ProviderRow;
-pub use idempotency::{IdempotencyKey, KeptAnswer};
 pub use sessions::SessionRow;
 pub use trust::{StoredTrust, TrustRow};
 pub use usage::{Charge, Payer, Spent, UsageRow};

@@ -31,7 +31,7 @@ pub(super) struct Question {
     /// What was said before, oldest first: whether the assistant said it, and the text.
     pub(super) history: Vec<(bool, String)>,
     pub(super) text: String,
-    /// Label of the model that shall answer.
+    /// Id of the model that shall answer here from now on; none leaves it as it is.
     pub(super) model: Option<String>,
 }
 
@@ -259,11 +259,11 @@ async fn begin(
             session: session.to_owned(),
             device: speaker.node_id,
             history: question.history,
-            model: question.model,
         };
         sessions.open_once(asked).await?;
-    } else {
-        sessions.ask_model(user, session, question.model).await?;
+    }
+    if question.model.is_some() {
+        state.models.pin(user, session, question.model).await?;
     }
     let moved = state.feeds.of(user).subscribe();
     let mut follow = sessions.follow(user, session, None).await?;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Principal;
 use super::asking::{self, Heard, Question};
+use super::body::JsonBody;
 use super::error::{ApiError, RequestId};
 use crate::state::AgentState;
 
@@ -43,12 +43,8 @@ pub(super) async fn post(
     State(state): State<Arc<AgentState>>,
     Extension(principal): Extension<Arc<Principal>>,
     Extension(request_id): Extension<RequestId>,
-    body: Bytes,
+    JsonBody(request): JsonBody<Request>,
 ) -> Result<Json<Answer>, ApiError> {
-    let request: Request = serde_json::from_slice(&body).map_err(|error| {
-        let message = format!("the request is not well-formed: {error}");
-        ApiError::bad_request("bad_request", message)
-    })?;
     let conversation_id = request
         .conversation_id
         .unwrap_or_else(|| format!("chat:{}", request_id.0));

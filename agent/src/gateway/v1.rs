@@ -72,7 +72,9 @@ struct Taken {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
-        let message = format!("the request is not well-formed: {error}");
+        // By its place only: what is there may be anything.
+        let (line, column) = (error.line(), error.column());
+        let message = format!("the request is not well-formed (line {line}, column {column})");
         ApiError::bad_request("bad_request", message)
     })
 }
@@ -88,16 +90,22 @@ async fn take(
     refuse_tools(common)?;
     let session = session(headers, common)?;
     let in_session = session.as_deref().unwrap_or(AGENT_MODEL);
-    let known = state.sessions.models(principal.user_id, in_session).await?;
+    let known = models::known(state, principal, in_session).await?;
     let named = common.model.as_deref().filter(|name| *name != AGENT_MODEL);
-    if let Some(name) = named
-        && !known.iter().any(|label| label == name)
-    {
-        return Err(no_such_model(name, &known));
-    }
-    let model = named.map(str::to_owned);
+    let answering = match named {
+        None => known.first(),
+        Some(name) => {
+            let found = known.iter().find(|model| model.label == name);
+            Some(found.ok_or_else(|| no_such_model(name, &known))?)
+        }
+    };
+    let label = answering
+        .map_or(AGENT_MODEL, |model| &model.label)
+        .to_owned();
+    let model = answering
+        .filter(|_| named.is_some())
+        .and_then(|model| model.id.clone());
     let (history, text) = conversation.split(session.is_some())?;
-    let answering = model.clone().or_else(|| known.first().cloned());
     let question = Question {
         id: request_id.0.clone(),
         session,
@@ -109,7 +117,7 @@ async fn take(
     Ok(Taken {
         asked,
         id: request_id.0.clone(),
-        model: answering.unwrap_or_else(|| AGENT_MODEL.to_owned()),
+        model: label,
         created: clock::unix_ms() / 1000,
     })
 }
@@ -174,12 +182,13 @@ fn session(headers: &HeaderMap, common: &Common) -> Result<Option<String>, ApiEr
     Ok(user.map(|user| format!("api:{user}")))
 }
 
-fn no_such_model(name: &str, known: &[String]) -> ApiError {
+fn no_such_model(name: &str, known: &[models::Known]) -> ApiError {
     // A name is shown shortened: it may be anything.
     let name: String = name.chars().take(80).collect();
+    let labels: Vec<&str> = known.iter().map(|model| model.label.as_str()).collect();
     let message = format!(
         "there is no model {name:?}; there are {AGENT_MODEL}, {}",
-        known.join(", ")
+        labels.join(", ")
     );
     ApiError {
         param: Some("model"),

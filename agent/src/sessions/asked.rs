@@ -1,11 +1,10 @@
-//! What programs need beside people: a session for one answer, a model by its name, the end of one turn.
+//! What programs need beside people: a session for one answer, and the end of one turn.
 
 use homing_certs::UserId;
 use tokio::sync::oneshot;
 
 use super::{Inner, SessionError, Sessions, actor, key};
-use crate::models::Choice;
-use crate::store::{AskedOnce, StoreError};
+use crate::store::AskedOnce;
 
 impl Sessions {
     /// Makes a session for one answer, with what was said before. Whoever makes it ends it with
@@ -33,37 +32,13 @@ impl Sessions {
             .forget_once(user, session.to_owned())
             .await?;
         if removed {
-            self.inner.logs().remove(&key);
+            self.inner.logs.forget(&key);
             self.inner
                 .feeds
                 .of(user)
                 .publish("session", "deleted", session);
         }
         Ok(removed)
-    }
-
-    /// Names the model that answers in a session from now on; `None` leaves it to the agent.
-    ///
-    /// # Errors
-    /// When the id is not one or the database fails.
-    pub async fn ask_model(
-        &self,
-        user: UserId,
-        session: &str,
-        model: Option<String>,
-    ) -> Result<(), SessionError> {
-        key(user, session)?;
-        let session = session.to_owned();
-        Ok(self.inner.store.ask_model(user, session, model).await?)
-    }
-
-    /// Labels of the models that may answer in a session, best first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn models(&self, user: UserId, session: &str) -> Result<Vec<String>, SessionError> {
-        let choices = self.inner.engine.models.choose(user, session).await?;
-        Ok(choices.into_iter().map(|choice| choice.label).collect())
     }
 
     /// Stops a turn that runs, or removes one that waits. False when it is over.
@@ -98,17 +73,4 @@ impl Inner {
         active.cancel.cancel();
         first
     }
-}
-
-/// Who may answer in a session, best first: the model that a program named stands before the others.
-pub(super) async fn choices(
-    inner: &Inner,
-    user: UserId,
-    session: &str,
-) -> Result<Vec<Choice>, StoreError> {
-    let mut choices = inner.engine.models.choose(user, session).await?;
-    if let Some(label) = inner.store.asked_model(user, session.to_owned()).await? {
-        choices.sort_by_key(|choice| choice.label != label);
-    }
-    Ok(choices)
 }

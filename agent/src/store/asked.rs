@@ -1,7 +1,7 @@
-//! Sessions that a program asked for: what it told of earlier, which model it named, and their end.
+//! Sessions that a program asked for and that end with one answer: what it told of earlier, and their end.
 
 use homing_certs::{NodeId, UserId};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::{Store, StoreError, sessions};
 use crate::clock;
@@ -17,8 +17,6 @@ pub struct AskedOnce {
     pub device: NodeId,
     /// What was said before, oldest first: whether the assistant said it, and the text.
     pub history: Vec<(bool, String)>,
-    /// Label of the model that shall answer.
-    pub model: Option<String>,
 }
 
 impl Store {
@@ -36,11 +34,8 @@ impl Store {
             }
             sessions::ensure(transaction, asked.user, &asked.session)?;
             transaction
-                .prepare_cached(
-                    "INSERT INTO asked_sessions (user_id, session_id, once, model)
-                     VALUES (?1, ?2, 1, ?3)",
-                )?
-                .execute(params![asked.user.as_bytes(), asked.session, asked.model])?;
+                .prepare_cached("INSERT INTO sessions_once (user_id, session_id) VALUES (?1, ?2)")?
+                .execute(params![asked.user.as_bytes(), asked.session])?;
             // Turn 0 comes before every turn, so all of it is the context of the first one.
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO messages (user_id, session_id, turn_id, device, role, text, created_ms)
@@ -62,58 +57,6 @@ impl Store {
         .await
     }
 
-    /// Notes which model a program named for a session; `None` forgets it.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn ask_model(
-        &self,
-        user: UserId,
-        session: String,
-        model: Option<String>,
-    ) -> Result<(), StoreError> {
-        self.write(move |transaction| {
-            let Some(model) = model else {
-                transaction
-                    .prepare_cached(
-                        "UPDATE asked_sessions SET model = NULL WHERE user_id = ?1 AND session_id = ?2",
-                    )?
-                    .execute(params![user.as_bytes(), session])?;
-                return Ok(());
-            };
-            sessions::ensure(transaction, user, &session)?;
-            transaction
-                .prepare_cached(
-                    "INSERT INTO asked_sessions (user_id, session_id, once, model)
-                     VALUES (?1, ?2, 0, ?3) ON CONFLICT DO UPDATE SET model = excluded.model",
-                )?
-                .execute(params![user.as_bytes(), session, model])?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// The model that a program named for a session.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn asked_model(
-        &self,
-        user: UserId,
-        session: String,
-    ) -> Result<Option<String>, StoreError> {
-        self.read(move |connection| {
-            let model = connection
-                .prepare_cached(
-                    "SELECT model FROM asked_sessions WHERE user_id = ?1 AND session_id = ?2",
-                )?
-                .query_row(params![user.as_bytes(), session], |row| row.get(0))
-                .optional()?;
-            Ok(model.flatten())
-        })
-        .await
-    }
-
     /// Removes a session that was for one answer, with everything in it. False for any other.
     ///
     /// # Errors
@@ -123,7 +66,7 @@ impl Store {
             let removed = transaction
                 .prepare_cached(
                     "DELETE FROM sessions WHERE user_id = ?1 AND id = ?2 AND EXISTS
-                       (SELECT 1 FROM asked_sessions WHERE user_id = ?1 AND session_id = ?2 AND once = 1)",
+                       (SELECT 1 FROM sessions_once WHERE user_id = ?1 AND session_id = ?2)",
                 )?
                 .execute(params![user.as_bytes(), session])?;
             Ok(removed > 0)
@@ -139,7 +82,7 @@ impl Store {
         self.write(|transaction| {
             Ok(transaction.execute(
                 "DELETE FROM sessions WHERE (user_id, id) IN
-                   (SELECT user_id, session_id FROM asked_sessions WHERE once = 1)",
+                   (SELECT user_id, session_id FROM sessions_once)",
                 [],
             )?)
         })

@@ -458,6 +458,6 @@ async fn chat_answers_one_message_and_names_the_tools_that_it_used() {
     let sessions = rig.get(&device, "/api/sessions").await.json();
     assert_eq!(sessions["sessions"][0]["messages"], 4);
     let bad = call(&rig, &device, "/chat", json!({ "text": "x" })).await;
-    assert_eq!(bad.code(), "bad_request");
+    assert_eq!(bad.code(), "bad_body");
     assert!(bad.json()["error"]["hint"].is_string());
 }
