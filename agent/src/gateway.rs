@@ -23,6 +23,7 @@ mod openapi;
 mod page;
 mod providers;
 mod routes;
+mod rpc;
 mod sessions;
 mod upload;
 mod usage;
@@ -47,7 +48,7 @@ use hyper::body::Incoming;
 
 pub use auth::{Caller, LOCAL_HEADER, Principal};
 pub use error::REQUEST_ID_HEADER;
-pub use routes::{Class, FRAMES, Frame, Need, ROUTES, Route};
+pub use routes::{Class, FRAMES, Frame, METHODS, Method, Need, ROUTES, Route};
 pub use ws::{SUBPROTOCOL, close_code};
 
 use auth::CallerContext;
@@ -211,6 +212,7 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/v1/models", get(v1::models::list))
         .route("/v1/models/{*id}", get(v1::models::get))
         .route("/ws", get(ws::get))
+        .route("/rpc", get(rpc::get))
         .merge(more)
         .fallback(error::no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::gate))

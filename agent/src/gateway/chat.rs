@@ -15,7 +15,7 @@ use crate::state::AgentState;
 
 /// Fields that are not known are ignored.
 #[derive(Debug, Deserialize)]
-struct Request {
+pub(super) struct Request {
     message: String,
     #[serde(default)]
     conversation_id: Option<String>,

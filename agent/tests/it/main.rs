@@ -27,6 +27,7 @@ mod providers;
 mod refusals;
 mod resources;
 mod rig;
+mod rpc;
 mod scripted;
 mod sessions;
 mod store;
