@@ -23,6 +23,7 @@ mod kit;
 mod machine;
 mod models;
 mod recovery;
+mod sdk;
 mod split;
 mod story;
 mod tickets;
