@@ -6,22 +6,28 @@
 
 mod agent_info;
 mod approvals;
+mod asking;
 mod auth;
 mod body;
+mod chat;
 mod devices;
 mod diagnostics;
 mod error;
 mod events;
 mod files;
 mod health;
+mod idempotency;
 mod logs;
 mod models;
+mod openapi;
 mod page;
 mod providers;
 mod routes;
+mod rpc;
 mod sessions;
 mod upload;
 mod usage;
+mod v1;
 mod whoami;
 mod ws;
 
@@ -42,11 +48,11 @@ use hyper::body::Incoming;
 
 pub use auth::{Caller, LOCAL_HEADER, Principal};
 pub use error::REQUEST_ID_HEADER;
-pub use routes::{Class, FRAMES, Frame, Need, ROUTES, Route};
+pub use routes::{Class, FRAMES, Frame, METHODS, Method, Need, ROUTES, Route};
 pub use ws::{SUBPROTOCOL, close_code};
 
 use auth::CallerContext;
-use error::{ApiError, RequestIds};
+use error::{ApiError, RequestId, RequestIds};
 
 use crate::state::AgentState;
 
@@ -103,10 +109,12 @@ impl ConnectionService {
     /// Answers one request. Never fails: a panic becomes a 500.
     pub fn serve(&self, mut request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
         let id = self.ids.next();
+        let shape = error::Shape::of(request.uri().path());
         let context = self.context.clone();
         let mut router = self.router.clone();
         async move {
             request.extensions_mut().insert(context);
+            request.extensions_mut().insert(RequestId(id.clone()));
             let answer = AssertUnwindSafe(async move {
                 match tower::Service::call(&mut router, request).await {
                     Ok(response) => response,
@@ -117,7 +125,7 @@ impl ConnectionService {
                 tracing::error!(request_id = %id, "a handler panicked");
                 axum::response::IntoResponse::into_response(ApiError::internal())
             });
-            error::finish(response, &id)
+            error::finish(response, &id, shape)
         }
         .boxed()
     }
@@ -153,6 +161,7 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/assets/app.js", get(page::script))
         .route("/assets/app.css", get(page::style))
         .route("/assets/icon.svg", get(page::icon))
+        .route("/api/openapi.json", get(openapi::get))
         .route("/api/health", get(health::get))
         .route("/api/whoami", get(whoami::get))
         .route("/api/agent-info", get(agent_info::get))
@@ -191,7 +200,19 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/api/logs", get(logs::get))
         .route("/api/usage", get(usage::summary))
         .route("/api/usage/daily", get(usage::daily))
+        .route("/chat", post(chat::post))
+        .route(
+            "/v1/chat/completions",
+            post(v1::chat::post).layer(DefaultBodyLimit::max(v1::MAX_BODY)),
+        )
+        .route(
+            "/v1/responses",
+            post(v1::responses::post).layer(DefaultBodyLimit::max(v1::MAX_BODY)),
+        )
+        .route("/v1/models", get(v1::models::list))
+        .route("/v1/models/{*id}", get(v1::models::get))
         .route("/ws", get(ws::get))
+        .route("/rpc", get(rpc::get))
         .merge(more)
         .fallback(error::no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::gate))
@@ -216,7 +237,7 @@ mod tests {
 
     async fn code(response: Response<Body>) -> (StatusCode, String) {
         let status = response.status();
-        let body = error::finish(response, "1").into_body();
+        let body = error::finish(response, "1", error::Shape::Own).into_body();
         let body = body.collect().await.unwrap().to_bytes();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["error"]["request_id"], "1");

@@ -22,6 +22,7 @@ pub mod enrolment;
 pub mod feed;
 pub mod files;
 pub mod gateway;
+pub mod idempotency;
 pub mod limits;
 pub mod models;
 pub mod policy;

@@ -24,6 +24,8 @@ pub struct Rates {
     pub runs_per_minute: u32,
     /// Chat messages per user and minute; 60 by default.
     pub chat_per_minute: u32,
+    /// Calls on `/rpc` per device and minute; 60 by default.
+    pub rpc_per_minute: u32,
 }
 
 impl Default for Rates {
@@ -33,6 +35,7 @@ impl Default for Rates {
             writes_per_second: 50,
             runs_per_minute: 10,
             chat_per_minute: 60,
+            rpc_per_minute: 60,
         }
     }
 }
@@ -54,6 +57,7 @@ pub struct Limits {
     writes: Buckets<NodeId>,
     runs: Buckets<NodeId>,
     chat: Buckets<UserId>,
+    rpc: Buckets<NodeId>,
 }
 
 impl Limits {
@@ -67,6 +71,7 @@ impl Limits {
             writes: Buckets::new("writes", rates.writes_per_second, second),
             runs: Buckets::new("agent runs", rates.runs_per_minute, minute),
             chat: Buckets::new("chat messages", rates.chat_per_minute, minute),
+            rpc: Buckets::new("calls", rates.rpc_per_minute, minute),
         }
     }
 
@@ -84,6 +89,14 @@ impl Limits {
     /// When the device has used up its rate.
     pub fn write(&self, device: NodeId, now: Instant) -> Result<(), RateLimited> {
         self.writes.take(device, now)
+    }
+
+    /// Counts a call on `/rpc`.
+    ///
+    /// # Errors
+    /// When the device has used up its rate.
+    pub fn rpc(&self, device: NodeId, now: Instant) -> Result<(), RateLimited> {
+        self.rpc.take(device, now)
     }
 
     /// Counts a message that starts an agent run.
@@ -162,6 +175,7 @@ mod tests {
             writes_per_second: 2,
             runs_per_minute: 3,
             chat_per_minute: 4,
+            rpc_per_minute: 5,
         })
     }
 

@@ -6,6 +6,7 @@
 //! [`Follow`] and read the log at their own pace.
 
 mod actor;
+mod asked;
 mod event;
 mod log;
 mod logs;

@@ -17,6 +17,7 @@ use crate::connections::Connections;
 use crate::denied::{Denied, DeniedError};
 use crate::feed::Feeds;
 use crate::files::Files;
+use crate::idempotency::Idempotency;
 use crate::limits::Limits;
 use crate::models::Models;
 use crate::policy::Policy;
@@ -76,6 +77,8 @@ pub struct AgentState {
     pub feeds: Feeds,
     /// What models may cost.
     pub budgets: Budgets,
+    /// Writes that a client may send again.
+    pub idempotency: Idempotency,
     /// Conversations.
     pub sessions: Sessions,
     /// What waits for a person.
@@ -156,6 +159,7 @@ impl AgentState {
         let snapshots = Snapshots::new(system.clone(), tasks.clone(), stopping.clone());
         let limits = Limits::new(settings.rates);
         Ok(Arc::new(Self {
+            idempotency: Idempotency::new(store.clone()),
             settings,
             store,
             audit,
@@ -183,6 +187,8 @@ impl AgentState {
     /// # Errors
     /// When the database fails.
     pub async fn resume(&self, revoked: impl Fn(&NodeId) -> bool) -> Result<usize, SessionError> {
+        // Whoever asked them has gone with the earlier process.
+        self.store.forget_asked_once().await?;
         self.sessions.resume(revoked).await
     }
 

@@ -7,8 +7,10 @@
 //! process. Writes marked durable are also on the disk (`synchronous=FULL`) when they return.
 
 mod approvals;
+mod asked;
 mod devices;
 mod events;
+mod idempotency;
 mod messages;
 mod migrate;
 mod models;
@@ -29,8 +31,10 @@ pub use approvals::{
     AnsweredBy, ApprovalRow, ApprovalState, Asked, MAX_PENDING, NewApproval, Resolution,
     ResolvedBody,
 };
+pub use asked::AskedOnce;
 pub use devices::{DeviceRow, SeenDevice};
 pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
+pub use idempotency::{IdempotencyKey, KeptAnswer};
 pub use messages::{Accepted, EndOfTurn, NewMessage, PendingTurn, TurnState};
 pub use models::ModelRow;
 pub use providers::ProviderRow;

@@ -19,6 +19,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
+use super::idempotency;
 use super::routes::{self, Class, Need};
 use crate::audit::{Decision, Entry, Kind};
 use crate::connections::Connected;
@@ -208,13 +209,29 @@ pub(super) async fn gate(
     mut request: Request<Body>,
     next: Next,
 ) -> Response<Body> {
-    match pass(&state, &mut request).await {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    }
+    let answer = match pass(&state, &mut request).await {
+        Ok(Passed {
+            write: true,
+            device,
+        }) => match idempotency::key(request.headers()) {
+            Ok(Some(key)) => idempotency::run(state, device, key, request, next).await,
+            Ok(None) => Ok(next.run(request).await),
+            Err(error) => Err(error),
+        },
+        Ok(_) => Ok(next.run(request).await),
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn pass(state: &Arc<AgentState>, request: &mut Request<Body>) -> Result<(), ApiError> {
+/// A call that may be made.
+struct Passed {
+    device: NodeId,
+    /// Whether it is of the class that a client may send again under a key.
+    write: bool,
+}
+
+async fn pass(state: &Arc<AgentState>, request: &mut Request<Body>) -> Result<Passed, ApiError> {
     let Some(context) = request.extensions().get::<Arc<CallerContext>>().cloned() else {
         state.audit.count_refusal("cert_missing");
         return Err(ApiError::new(
@@ -247,7 +264,10 @@ async fn pass(state: &Arc<AgentState>, request: &mut Request<Body>) -> Result<()
             context.reads.fetch_add(1, Ordering::Relaxed);
             state.limits.read(principal.node_id, now)?;
         }
-        _ => state.limits.write(principal.node_id, now)?,
+        Class::Run => state
+            .limits
+            .run(principal.node_id, principal.user_id, now)?,
+        Class::Write | Class::Stop => state.limits.write(principal.node_id, now)?,
     }
     let Some(route) = route else {
         return match path {
@@ -287,8 +307,12 @@ async fn pass(state: &Arc<AgentState>, request: &mut Request<Body>) -> Result<()
             })?;
         }
     }
+    let passed = Passed {
+        device: principal.node_id,
+        write: route.class == Class::Write,
+    };
     request.extensions_mut().insert(principal);
-    Ok(())
+    Ok(passed)
 }
 
 fn refuse(

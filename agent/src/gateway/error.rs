@@ -44,6 +44,26 @@ pub(super) struct ApiError {
     pub(super) message: String,
     pub(super) hint: String,
     pub(super) retry_after: Option<Duration>,
+    /// The field of the request that is wrong, where the answer's shape has a place for it.
+    pub(super) param: Option<&'static str>,
+}
+
+/// How errors look to the program that asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// As everywhere on this agent.
+    Own,
+    /// As programs for OpenAI's interface expect them.
+    OpenAi,
+}
+
+impl Shape {
+    pub(super) fn of(path: &str) -> Self {
+        match path.starts_with("/v1/") {
+            true => Self::OpenAi,
+            false => Self::Own,
+        }
+    }
 }
 
 impl ApiError {
@@ -59,12 +79,49 @@ impl ApiError {
             message: message.into(),
             hint: hint.into(),
             retry_after: None,
+            param: None,
         }
     }
 
     pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         let hint = "correct the request and send it again";
         Self::new(StatusCode::BAD_REQUEST, code, message, hint)
+    }
+
+    /// A field of the request is wrong.
+    pub(super) fn bad_param(
+        code: &'static str,
+        param: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            param: Some(param),
+            ..Self::bad_request(code, message)
+        }
+    }
+
+    /// As programs for OpenAI's interface read it. The next step is a part of the sentence, for
+    /// these programs show nothing else.
+    pub(super) fn open_ai(&self, request_id: &str) -> serde_json::Value {
+        let kind = match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        let message = match self.hint.is_empty() {
+            true => self.message.clone(),
+            false => format!("{}; {}", self.message, self.hint),
+        };
+        serde_json::json!({ "error": {
+            "message": message,
+            "type": kind,
+            "param": self.param,
+            "code": self.code,
+            "request_id": request_id,
+        } })
     }
 
     pub(super) fn not_found() -> Self {
@@ -275,6 +332,10 @@ pub(super) async fn no_such_route() -> ApiError {
     ApiError::not_found()
 }
 
+/// Names a request, for handlers that name something after it.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub(super) String);
+
 /// Ids of requests: random per process, so that two runs do not share them, then counted.
 #[derive(Debug)]
 pub(super) struct RequestIds {
@@ -303,11 +364,15 @@ impl RequestIds {
 }
 
 /// Fills in the body of an error and the headers that every answer carries.
-pub(super) fn finish(mut response: Response<Body>, request_id: &str) -> Response<Body> {
+pub(super) fn finish(
+    mut response: Response<Body>,
+    request_id: &str,
+    shape: Shape,
+) -> Response<Body> {
     let error = response.extensions_mut().remove::<ApiError>();
     let error = error.or_else(|| foreign_error(&response));
     if let Some(error) = error {
-        write_error(&mut response, error, request_id);
+        write_error(&mut response, error, request_id, shape);
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(request_id) {
@@ -353,18 +418,22 @@ fn foreign_error(response: &Response<Body>) -> Option<ApiError> {
     Some(ApiError::new(status, code, message, hint))
 }
 
-fn write_error(response: &mut Response<Body>, error: ApiError, request_id: &str) {
-    let body = ErrorBody {
-        code: error.code.into_owned(),
-        message: error.message,
-        hint: error.hint,
-        request_id: Some(request_id.to_owned()),
+fn write_error(response: &mut Response<Body>, error: ApiError, request_id: &str, shape: Shape) {
+    let retry_after = error.retry_after;
+    let body = match shape {
+        Shape::OpenAi => error.open_ai(request_id),
+        Shape::Own => serde_json::json!({ "error": ErrorBody {
+            code: error.code.into_owned(),
+            message: error.message,
+            hint: error.hint,
+            request_id: Some(request_id.to_owned()),
+        } }),
     };
-    let body = serde_json::json!({ "error": body }).to_string();
+    let body = body.to_string();
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(after) = error.retry_after {
+    if let Some(after) = retry_after {
         // Whole seconds, rounded up: a client that waits that long is let through.
         headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs() + 1));
     }

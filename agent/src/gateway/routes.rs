@@ -1,7 +1,5 @@
 //! The one table of who may call what. A route or a frame without a line here is refused.
 
-use http::Method;
-
 /// What a principal needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -48,6 +46,21 @@ pub struct Frame {
     pub class: Class,
 }
 
+/// One line: a method that a client may call on `/rpc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    /// `service.method`; with a `*` at the end, all that begin so.
+    pub name: &'static str,
+    /// What the principal needs.
+    pub need: Need,
+    /// How it is counted.
+    pub class: Class,
+    /// Whether it has an effect and must carry an idempotency key.
+    pub keyed: bool,
+    /// Whether this version has it.
+    pub here: bool,
+}
+
 use Class::{Read, Run, Stop, Write};
 use Need::{Admitted, Scope};
 
@@ -57,6 +70,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/assets/app.js", Admitted, Read),
     route("GET", "/assets/app.css", Admitted, Read),
     route("GET", "/assets/icon.svg", Admitted, Read),
+    route("GET", "/api/openapi.json", Admitted, Read),
     route("GET", "/api/health", Admitted, Read),
     route("GET", "/api/whoami", Admitted, Read),
     route("GET", "/api/agent-info", Admitted, Read),
@@ -101,7 +115,13 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/logs", Scope("audit.read"), Read),
     route("GET", "/api/usage", Scope("chat"), Read),
     route("GET", "/api/usage/daily", Scope("chat"), Read),
+    route("POST", "/chat", Scope("chat"), Run),
+    route("POST", "/v1/chat/completions", Scope("chat"), Run),
+    route("POST", "/v1/responses", Scope("chat"), Run),
+    route("GET", "/v1/models", Scope("chat"), Read),
+    route("GET", "/v1/models/{*id}", Scope("chat"), Read),
     route("GET", "/ws", Scope("chat"), Read),
+    route("GET", "/rpc", Admitted, Read),
 ];
 
 /// All frames of `/ws`.
@@ -117,6 +137,54 @@ pub const FRAMES: &[Frame] = &[
     frame("approval_answer", Scope("exec.approve"), Write),
 ];
 
+/// All methods of `/rpc`.
+pub const METHODS: &[Method] = &[
+    method("hello", Admitted, Read),
+    method("status.get", Scope("status.read"), Read),
+    method("session.resolve", Scope("chat"), Read),
+    method("message.send", Scope("chat"), Run).keyed(),
+    method("agent.run", Scope("chat"), Run).keyed(),
+    method("agent.cancel", Scope("chat"), Stop),
+    method("events.subscribe", Scope("chat"), Read),
+    method("events.unsubscribe", Scope("chat"), Read),
+    method("device.revoke", Scope("devices.revoke"), Write).later(),
+    method("node.exec.request", Scope("exec.request"), Write)
+        .keyed()
+        .later(),
+    method("node.exec.approve", Scope("exec.approve"), Write)
+        .keyed()
+        .later(),
+    method("plugin.disable", Scope("config.write"), Write).later(),
+    method("terminal.session.*", Scope("terminal"), Write).later(),
+    method("jobs.*", Scope("jobs"), Write).later(),
+    method("pairing.*", Scope("invite"), Write).later(),
+    method("presence.*", Scope("status.read"), Read).later(),
+    method("notifications.*", Scope("push"), Write).later(),
+    method("agent.chat.*", Scope("chat"), Write).later(),
+];
+
+const fn method(name: &'static str, need: Need, class: Class) -> Method {
+    Method {
+        name,
+        need,
+        class,
+        keyed: false,
+        here: true,
+    }
+}
+
+impl Method {
+    const fn keyed(mut self) -> Self {
+        self.keyed = true;
+        self
+    }
+
+    const fn later(mut self) -> Self {
+        self.here = false;
+        self
+    }
+}
+
 const fn route(method: &'static str, path: &'static str, need: Need, class: Class) -> Route {
     Route {
         method,
@@ -131,8 +199,8 @@ const fn frame(name: &'static str, need: Need, class: Class) -> Frame {
 }
 
 /// The line of a method and a path as the router knows it.
-pub(super) fn find(method: &Method, path: &str) -> Option<&'static Route> {
-    let method = if method == Method::HEAD {
+pub(super) fn find(method: &http::Method, path: &str) -> Option<&'static Route> {
+    let method = if method == http::Method::HEAD {
         "GET"
     } else {
         method.as_str()
@@ -152,6 +220,16 @@ pub(super) fn find_frame(name: &str) -> Option<&'static Frame> {
     FRAMES.iter().find(|frame| frame.name == name)
 }
 
+/// The line of a method.
+pub(super) fn find_method(name: &str) -> Option<&'static Method> {
+    METHODS
+        .iter()
+        .find(|line| match line.name.strip_suffix('*') {
+            Some(start) => name.len() > start.len() && name.starts_with(start),
+            None => line.name == name,
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -166,10 +244,10 @@ mod tests {
             .collect();
         assert_eq!(lines.len(), ROUTES.len());
         assert_eq!(
-            find(&Method::HEAD, "/api/health"),
-            find(&Method::GET, "/api/health")
+            find(&http::Method::HEAD, "/api/health"),
+            find(&http::Method::GET, "/api/health")
         );
-        assert!(find(&Method::DELETE, "/api/health").is_none());
+        assert!(find(&http::Method::DELETE, "/api/health").is_none());
         assert!(find_frame("audio_chunk_in").is_none());
     }
 
@@ -178,7 +256,8 @@ mod tests {
         let needs = ROUTES
             .iter()
             .map(|route| route.need)
-            .chain(FRAMES.iter().map(|frame| frame.need));
+            .chain(FRAMES.iter().map(|frame| frame.need))
+            .chain(METHODS.iter().map(|method| method.need));
         for need in needs {
             if let Need::Scope(scope) = need {
                 assert!(homing_certs::KNOWN_SCOPES.contains(&scope), "{scope}");

@@ -6,23 +6,32 @@
 
 mod commands;
 mod frames;
+mod listen;
 mod reader;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
+use futures_util::stream::SplitStream;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderMap;
 use tokio::sync::mpsc;
 
-use super::Principal;
 use super::auth::{CallerContext, is_capped};
+use super::error::ApiError;
+use super::routes::{Class, Need};
+use super::{Principal, rpc};
+use crate::audit::{Decision, Kind};
 use crate::state::AgentState;
+
+pub(super) use frames::{ServerFrame, event_frame};
+pub(super) use listen::Listener;
+pub(super) use writer::Outgoing;
 
 /// Largest message from a client, in bytes.
 const MAX_FRAME: usize = 1 << 20;
@@ -58,17 +67,27 @@ pub mod close_code {
     pub const TOO_LARGE: u16 = 4013;
 }
 
+/// What is spoken on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Frames of conversations: `/ws`.
+    Conversations,
+    /// Calls and their answers: `/rpc`.
+    Calls,
+}
+
 /// One socket.
 #[derive(Debug, Clone)]
-struct Socket {
-    state: Arc<AgentState>,
-    context: Arc<CallerContext>,
+pub(super) struct Socket {
+    pub(super) state: Arc<AgentState>,
+    pub(super) context: Arc<CallerContext>,
+    protocol: Protocol,
     capped: bool,
 }
 
 /// Why a socket ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     /// The client has gone.
     Gone,
     /// Nothing was heard for too long.
@@ -85,9 +104,21 @@ pub(super) async fn get(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let capped = principal.capped || is_capped(&headers);
+    open(Protocol::Conversations, state, context, capped, upgrade)
+}
+
+/// Answers with a socket on which `protocol` is spoken.
+pub(super) fn open(
+    protocol: Protocol,
+    state: Arc<AgentState>,
+    context: Arc<CallerContext>,
+    capped: bool,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let socket = Socket {
         state: state.clone(),
         context,
+        protocol,
         capped,
     };
     let token = state.tasks.token();
@@ -122,7 +153,7 @@ impl Socket {
             biased;
             () = revoked.cancelled() => self.cut(),
             () = leaving.cancelled() => Ending::Close(close_code::GOING_AWAY, "draining".to_owned()),
-            ending = reader::read(&self, &mut stream, replies) => ending,
+            ending = self.listen(&mut stream, replies) => ending,
             ending = writer::write(&self, &mut sink, waiting) => ending,
         };
         let (code, reason) = match ending {
@@ -154,8 +185,64 @@ impl Socket {
         let _ = tokio::time::timeout(CLOSE_WAIT, answer).await;
     }
 
+    async fn listen(
+        &self,
+        stream: &mut SplitStream<WebSocket>,
+        replies: mpsc::Sender<Outgoing>,
+    ) -> Ending {
+        match self.protocol {
+            Protocol::Conversations => {
+                listen::listen(self, stream, reader::Reader::new(self, replies)).await
+            }
+            Protocol::Calls => listen::listen(self, stream, rpc::Caller::new(self, replies)).await,
+        }
+    }
+
+    /// What the gate in front of the routes does for a request, for one frame or call. A line of the
+    /// audit log names `surface` and `name`.
+    pub(super) async fn gate(
+        &self,
+        principal: &Principal,
+        (surface, name): (&'static str, &'static str),
+        need: Need,
+        class: Class,
+    ) -> Result<(), ApiError> {
+        let state = &self.state;
+        let scope = match need {
+            Need::Scope(scope) => scope,
+            Need::Admitted => "",
+        };
+        let entry = |kind| principal.entry(kind).call(surface, name).capability(scope);
+        let now = Instant::now();
+        match class {
+            Class::Read => state.limits.read(principal.node_id, now)?,
+            Class::Write => state.limits.write(principal.node_id, now)?,
+            Class::Run => state
+                .limits
+                .run(principal.node_id, principal.user_id, now)?,
+            Class::Stop => {}
+        }
+        if let Err(error) = self.context.check(principal, need) {
+            let refused = entry(Kind::Refused).decision(Decision::Refused);
+            state
+                .audit
+                .note(refused.detail("code", error.code.as_ref()));
+            return Err(error);
+        }
+        let allowed = entry(Kind::Call).decision(Decision::Allowed);
+        match class {
+            Class::Read => {}
+            Class::Stop => state.audit.note(allowed),
+            Class::Write | Class::Run => state.audit.record(allowed).await.map_err(|error| {
+                tracing::error!(%error, "a frame was refused because it could not be audited");
+                ApiError::audit_unavailable()
+            })?,
+        }
+        Ok(())
+    }
+
     /// The principal at this moment, or how the socket ends.
-    fn principal(&self) -> Result<Arc<Principal>, Ending> {
+    pub(super) fn principal(&self) -> Result<Arc<Principal>, Ending> {
         self.context.principal(self.capped).map_err(|error| {
             let code = error.code().as_str();
             let close = if code == "revoked" {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use homing_certs::NodeId;
+use homing_certs::{NodeId, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,11 @@ pub(super) enum Command {
     },
     RemoveDevice {
         device: NodeId,
+        reply: oneshot::Sender<usize>,
+    },
+    RemoveTurn {
+        user: UserId,
+        turn_id: i64,
         reply: oneshot::Sender<usize>,
     },
     Activity {
@@ -126,6 +131,14 @@ impl SessionsActor {
             }
             Command::RemoveDevice { device, reply } => {
                 let _ = reply.send(self.remove(|run| run.device == device, "revoked").await);
+            }
+            Command::RemoveTurn {
+                user,
+                turn_id,
+                reply,
+            } => {
+                let this = |run: &Run| run.turn_id == turn_id && run.key.user == user;
+                let _ = reply.send(self.remove(this, "removed").await);
             }
             Command::Activity { key, reply } => {
                 let running = self.queue.running_in(&key);

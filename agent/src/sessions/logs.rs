@@ -56,6 +56,11 @@ impl Logs {
         Ok(log.clone())
     }
 
+    /// Forgets a log: the session is gone.
+    pub fn forget(&self, key: &SessionKey) {
+        self.lock().remove(key);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionKey, Arc<SessionLog>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

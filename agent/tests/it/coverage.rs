@@ -19,7 +19,11 @@ fn request(route: &Route) -> Request<Body> {
     } else {
         "s1"
     };
-    let path = route.path.replace("{id}", id).replace("{name}", "f1.txt");
+    let path = route
+        .path
+        .replace("{id}", id)
+        .replace("{*id}", "homing")
+        .replace("{name}", "f1.txt");
     let path = if path == "/api/blob" {
         "/api/blob?bytes=3".to_owned()
     } else {

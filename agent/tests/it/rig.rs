@@ -111,6 +111,11 @@ impl Rig {
 
     /// `buffer` is what the stream holds when nobody reads.
     pub(crate) async fn ws_with(&self, device: &Arc<Device>, buffer: usize) -> Ws {
+        self.socket(device, "/ws", buffer).await
+    }
+
+    /// A WebSocket at `path`.
+    pub(crate) async fn socket(&self, device: &Arc<Device>, path: &str, buffer: usize) -> Ws {
         let service = self.connect(device).await;
         let (client, server) = tokio::io::duplex(buffer);
         tokio::spawn(async move {
@@ -121,7 +126,7 @@ impl Rig {
                 .with_upgrades()
                 .await;
         });
-        let (socket, _) = tokio_tungstenite::client_async("ws://agent/ws", client)
+        let (socket, _) = tokio_tungstenite::client_async(format!("ws://agent{path}"), client)
             .await
             .unwrap();
         Ws { socket }
@@ -141,6 +146,11 @@ impl Rig {
 /// As the program does at its start; whoever is first installs it.
 pub(crate) fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+pub(crate) fn user_of(device: &Device) -> homing_certs::UserId {
+    use homing_agent::Caller as _;
+    device.authorize().unwrap().certificate().user_id
 }
 
 pub(crate) fn get(path: &str) -> Request<Body> {

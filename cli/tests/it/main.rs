@@ -25,6 +25,7 @@ mod machine;
 mod models;
 mod pty;
 mod recovery;
+mod sdk;
 mod split;
 mod story;
 mod tickets;

@@ -69,7 +69,7 @@ pub(super) struct FrameName {
 /// To a client, about no event of a session.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum ServerFrame {
+pub(in super::super) enum ServerFrame {
     AuthOk {
         agent_name: String,
         version: &'static str,
@@ -128,7 +128,7 @@ impl ServerFrame {
 }
 
 /// The frame of an event: its body with the session, its number and its turn in front.
-pub(super) fn event_frame(session_json: &str, event: &LoggedEvent) -> Utf8Bytes {
+pub(in super::super) fn event_frame(session_json: &str, event: &LoggedEvent) -> Utf8Bytes {
     let rest = event.body.strip_prefix('{').unwrap_or("}");
     let seq = event.seq;
     match event.turn_id {

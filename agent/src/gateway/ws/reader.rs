@@ -1,23 +1,17 @@
 //! The half of a socket that listens: checks every frame like a request of its own, and acts.
 
 use std::collections::HashSet;
-use std::error::Error as _;
 use std::sync::Arc;
-use std::time::Instant;
 
-use axum::extract::ws::{Message, WebSocket};
-use futures_util::StreamExt;
-use futures_util::stream::SplitStream;
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite;
 
 use super::frames::{Answer, ClientFrame, FrameName, ServerFrame};
+use super::listen::Listener;
 use super::writer::Outgoing;
-use super::{Ending, MAX_FRAME, Socket, close_code, commands};
-use crate::audit::{Decision, Kind};
+use super::{Ending, Socket, commands};
 use crate::gateway::error::ApiError;
 use crate::gateway::health::VERSION;
-use crate::gateway::routes::{self, Class, Frame, Need};
+use crate::gateway::routes::{self, Frame};
 use crate::gateway::{Principal, approvals};
 use crate::sessions::{self, Attachment, Said};
 
@@ -30,42 +24,8 @@ const MAX_TOPIC: usize = 40;
 /// Files of one message.
 const MAX_ATTACHMENTS: usize = 16;
 
-/// Reads until the client is gone, silent or out of line.
-pub(super) async fn read(
-    socket: &Socket,
-    stream: &mut SplitStream<WebSocket>,
-    replies: mpsc::Sender<Outgoing>,
-) -> Ending {
-    let mut reader = Reader {
-        socket,
-        replies,
-        open: HashSet::new(),
-        watches: false,
-    };
-    let silence = socket.state.settings.liveness.dead_after;
-    loop {
-        let Ok(message) = tokio::time::timeout(silence, stream.next()).await else {
-            return Ending::Dead;
-        };
-        let outcome = match message {
-            None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Text(text))) if text.len() > MAX_FRAME => Err(too_large()),
-            Some(Ok(Message::Text(text))) => reader.take(text.as_str()).await,
-            Some(Ok(Message::Binary(_))) => Err(Ending::Close(
-                close_code::POLICY,
-                "text frames only".to_owned(),
-            )),
-            Some(Err(error)) if is_too_large(&error) => Err(too_large()),
-            Some(Err(_)) => Err(Ending::Gone),
-        };
-        if let Err(ending) = outcome {
-            return ending;
-        }
-    }
-}
-
-struct Reader<'a> {
+/// What is done with the frames of one socket.
+pub(super) struct Reader<'a> {
     socket: &'a Socket,
     replies: mpsc::Sender<Outgoing>,
     open: HashSet<String>,
@@ -73,7 +33,18 @@ struct Reader<'a> {
     watches: bool,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(socket: &'a Socket, replies: mpsc::Sender<Outgoing>) -> Self {
+        Self {
+            socket,
+            replies,
+            open: HashSet::new(),
+            watches: false,
+        }
+    }
+}
+
+impl Listener for Reader<'_> {
     async fn take(&mut self, text: &str) -> Result<(), Ending> {
         let principal = self.socket.principal()?;
         let (frame, line) = match parse(text) {
@@ -84,7 +55,9 @@ impl Reader<'_> {
             ClientFrame::TextFinal { client_msg_id, .. } => client_msg_id.clone(),
             _ => None,
         };
-        let outcome = match self.gate(&principal, line).await {
+        let call = ("ws", line.name);
+        let gate = self.socket.gate(&principal, call, line.need, line.class);
+        let outcome = match gate.await {
             Ok(()) => self.act(&principal, frame).await?,
             Err(error) => Err(error),
         };
@@ -93,48 +66,9 @@ impl Reader<'_> {
             Err(error) => self.reply(ServerFrame::error(error, client_msg_id)).await,
         }
     }
+}
 
-    /// What the gate in front of the routes does for a request.
-    async fn gate(&self, principal: &Principal, line: &Frame) -> Result<(), ApiError> {
-        let state = &self.socket.state;
-        let scope = match line.need {
-            Need::Scope(scope) => scope,
-            Need::Admitted => "",
-        };
-        let entry = |kind| {
-            principal
-                .entry(kind)
-                .call("ws", line.name)
-                .capability(scope)
-        };
-        let now = Instant::now();
-        match line.class {
-            Class::Read => state.limits.read(principal.node_id, now)?,
-            Class::Write => state.limits.write(principal.node_id, now)?,
-            Class::Run => state
-                .limits
-                .run(principal.node_id, principal.user_id, now)?,
-            Class::Stop => {}
-        }
-        if let Err(error) = self.socket.context.check(principal, line.need) {
-            let refused = entry(Kind::Refused).decision(Decision::Refused);
-            state
-                .audit
-                .note(refused.detail("code", error.code.as_ref()));
-            return Err(error);
-        }
-        let allowed = entry(Kind::Call).decision(Decision::Allowed);
-        match line.class {
-            Class::Read => {}
-            Class::Stop => state.audit.note(allowed),
-            Class::Write | Class::Run => state.audit.record(allowed).await.map_err(|error| {
-                tracing::error!(%error, "a frame was refused because it could not be audited");
-                ApiError::audit_unavailable()
-            })?,
-        }
-        Ok(())
-    }
-
+impl Reader<'_> {
     /// The outer error ends the socket, the inner one is told to the client.
     async fn act(
         &mut self,
@@ -305,15 +239,4 @@ fn parse(text: &str) -> Result<(ClientFrame, &'static Frame), ApiError> {
         ApiError::bad_request("bad_frame", message)
     })?;
     Ok((frame, line))
-}
-
-fn too_large() -> Ending {
-    Ending::Close(close_code::TOO_LARGE, "message above 1 MiB".to_owned())
-}
-
-fn is_too_large(error: &axum::Error) -> bool {
-    let cause = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<tungstenite::Error>());
-    matches!(cause, Some(tungstenite::Error::Capacity(_)))
 }

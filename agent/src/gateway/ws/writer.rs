@@ -10,20 +10,25 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::frames::{ServerFrame, event_frame};
-use super::{Ending, Socket, close_code};
+use super::{Ending, Protocol, Socket, close_code};
 use crate::gateway::routes::Need;
+use crate::gateway::rpc;
 use crate::sessions::{Follow, Tail};
 use crate::system::{Snapshot, Watch};
 
 /// From the reader.
 #[derive(Debug)]
-pub(super) enum Outgoing {
+pub(in super::super) enum Outgoing {
     /// A frame as it is.
     Frame(Utf8Bytes),
     /// From now on also this session, in place of an earlier cursor in it.
     Follow(Follow),
     /// Whether to send snapshots of the machine from now on.
     Watch(bool),
+    /// No longer this session.
+    Unfollow(String),
+    /// Whether changes of resources are told from now on.
+    Resources(bool),
 }
 
 /// Writes until the socket fails or the device may not listen any more.
@@ -52,6 +57,7 @@ async fn run(
         follows: BTreeMap::new(),
         snapshots: None,
         resources: feed.last(),
+        tells_resources: socket.protocol == Protocol::Conversations,
     };
     let every = socket.state.settings.liveness.ping_every;
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
@@ -96,6 +102,7 @@ struct Writer<'a> {
     snapshots: Option<Watch>,
     /// Number of the last resource event sent.
     resources: u64,
+    tells_resources: bool,
 }
 
 impl Writer<'_> {
@@ -115,6 +122,14 @@ impl Writer<'_> {
             }
             Outgoing::Watch(wanted) => {
                 self.snapshots = wanted.then(|| self.socket.state.snapshots.watch());
+                Ok(false)
+            }
+            Outgoing::Unfollow(id) => {
+                self.follows.remove(&id);
+                Ok(false)
+            }
+            Outgoing::Resources(tell) => {
+                self.tells_resources = tell;
                 Ok(false)
             }
         }
@@ -157,7 +172,11 @@ impl Writer<'_> {
                 Tail::Events(events) => {
                     let mut cursor = follow.cursor;
                     for event in events {
-                        self.feed(Message::Text(event_frame(&json, &event))).await?;
+                        let frame = match self.socket.protocol {
+                            Protocol::Conversations => event_frame(&json, &event),
+                            Protocol::Calls => rpc::session_event(&json, &event),
+                        };
+                        self.feed(Message::Text(frame)).await?;
                         cursor = event.seq;
                     }
                     cursor
@@ -167,7 +186,7 @@ impl Writer<'_> {
                         session_id: id.clone(),
                         seq: until,
                     };
-                    self.feed(Message::Text(frame.text())).await?;
+                    self.feed_frame(&frame).await?;
                     until
                 }
             };
@@ -190,7 +209,9 @@ impl Writer<'_> {
                 action: event.action,
                 id: event.id.clone(),
             };
-            self.feed(Message::Text(frame.text())).await?;
+            if self.tells_resources {
+                self.feed_frame(&frame).await?;
+            }
             self.resources = event.number;
         }
         Ok(true)
@@ -198,10 +219,23 @@ impl Writer<'_> {
 
     fn still_allowed(&self) -> Result<(), Ending> {
         let principal = self.socket.principal()?;
+        let need = match self.socket.protocol {
+            // Calls are checked one by one; what is followed was chat when it was asked for.
+            Protocol::Calls if self.follows.is_empty() => Need::Admitted,
+            _ => Need::Scope("chat"),
+        };
         self.socket
             .context
-            .check(&principal, Need::Scope("chat"))
+            .check(&principal, need)
             .map_err(|error| Ending::Close(close_code::POLICY, error.code.into_owned()))
+    }
+
+    async fn feed_frame(&mut self, frame: &ServerFrame) -> Result<(), Ending> {
+        let text = match self.socket.protocol {
+            Protocol::Conversations => frame.text(),
+            Protocol::Calls => rpc::event(frame),
+        };
+        self.feed(Message::Text(text)).await
     }
 
     async fn feed(&mut self, message: Message) -> Result<(), Ending> {
