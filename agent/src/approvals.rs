@@ -6,6 +6,7 @@
 //! what needs an approval: that is `policy`'s.
 
 mod binding;
+mod ending;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,9 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 pub use binding::{canonical, digest};
+pub use ending::{Outcome, cancelled, resolved_body};
+
+use ending::outcome_of;
 
 use crate::audit::{Audit, AuditError, Decision, Entry, Kind};
 use crate::clock;
@@ -86,15 +90,6 @@ pub struct Answerer {
     pub path: &'static str,
     /// Whose approvals it may answer; `None` for everybody's.
     pub owner: Option<UserId>,
-}
-
-/// What was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Yes.
-    Approved,
-    /// No, or nothing that counts; the text is for the model.
-    Denied(String),
 }
 
 /// A cloneable handle to all approvals.
@@ -427,49 +422,6 @@ impl Approvals {
     fn publish(&self, user: UserId, action: &'static str, id: i64) {
         let feed = self.inner.logs.feeds().of(user);
         feed.publish("approval", action, id.to_string());
-    }
-}
-
-/// What becomes of approvals that nobody answered when their turn ends.
-#[must_use]
-pub fn cancelled(reason: &'static str) -> Resolution {
-    Resolution {
-        state: ApprovalState::Denied,
-        answered: None,
-        reason,
-        now_ms: clock::unix_ms(),
-    }
-}
-
-/// The end of an approval as its session's log tells it.
-#[must_use]
-pub fn resolved_body(row: &ApprovalRow) -> String {
-    SessionEvent::ApprovalResolved {
-        id: row.id,
-        decision: row.state.as_str(),
-        by: row.answered.as_ref().map(|by| crate::sessions::By {
-            user: by.handle.clone(),
-            device: by.device.to_string(),
-        }),
-        reason: row.reason.clone(),
-    }
-    .body()
-}
-
-fn outcome_of(row: &ApprovalRow) -> Option<Outcome> {
-    let denied = |why: String| Some(Outcome::Denied(why));
-    match row.state {
-        ApprovalState::Pending => None,
-        ApprovalState::Approved => Some(Outcome::Approved),
-        ApprovalState::Denied => denied(match &row.answered {
-            Some(by) => format!("{} denied it", by.handle),
-            None => format!("nobody approved it: {}", row.reason),
-        }),
-        ApprovalState::Expired => denied("nobody approved it in time".to_owned()),
-        ApprovalState::Used => denied(
-            "it was approved and begun before the agent was restarted; whether it took effect is not known"
-                .to_owned(),
-        ),
     }
 }
 
