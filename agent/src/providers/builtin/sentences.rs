@@ -1,6 +1,13 @@
-//! Results of tools in words.
+//! Results of tools in words. What a machine says of itself is in `machine`, what runs on it in
+//! `programs`.
+
+mod machine;
+mod programs;
 
 use serde_json::Value;
+
+use machine::{cpu, disk, host, load, memory, network, processes, sensors, swap, uptime};
+use programs::{containers, logs, services};
 
 use super::topics::Topic;
 use crate::turn::ToolOutcome;
@@ -14,8 +21,6 @@ agent's machine, homing providers add and homing models add let a model answer i
 
 /// Entries of a list that are read out; a person asks on for the others.
 const MAX_NAMED: usize = 8;
-/// Letters of a line of the journal.
-const MAX_LINE: usize = 160;
 
 pub(super) fn say(topic: Option<Topic>, outcomes: &[&ToolOutcome]) -> String {
     let result = |name: &str| {
@@ -64,80 +69,6 @@ pub(super) fn say(topic: Option<Topic>, outcomes: &[&ToolOutcome]) -> String {
     sentences.join(" ")
 }
 
-fn number(value: &Value, name: &str) -> f64 {
-    value[name].as_f64().unwrap_or(0.0)
-}
-
-fn gigabytes(bytes: f64) -> f64 {
-    bytes / 1e9
-}
-
-fn host(system: &Value) -> String {
-    format!(
-        "This is {}.",
-        system["host"].as_str().unwrap_or("an unnamed machine")
-    )
-}
-
-fn cpu(system: &Value) -> String {
-    format!(
-        "CPU: {:.0} % of {} cores.",
-        number(system, "cpu_percent"),
-        number(system, "cores")
-    )
-}
-
-fn memory(system: &Value) -> String {
-    let (used, total) = (
-        number(system, "memory_used"),
-        number(system, "memory_total"),
-    );
-    format!(
-        "Memory: {:.1} of {:.1} GB in use.",
-        gigabytes(used),
-        gigabytes(total)
-    )
-}
-
-fn disk(system: &Value) -> String {
-    let disks = system["disks"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if disks.is_empty() {
-        return "Disk: none is visible from here.".to_owned();
-    }
-    let list: Vec<String> = disks
-        .iter()
-        .map(|disk| {
-            let mount = disk["mount"].as_str().unwrap_or("?");
-            let (free, total) = (number(disk, "available"), number(disk, "total"));
-            format!(
-                "{mount} has {:.1} of {:.1} GB free",
-                gigabytes(free),
-                gigabytes(total)
-            )
-        })
-        .collect();
-    format!("Disk: {}.", list.join(", "))
-}
-
-fn load(system: &Value) -> String {
-    let load = |at: usize| system["load"][at].as_f64().unwrap_or(0.0);
-    format!(
-        "Load: {:.2}, {:.2}, {:.2} over 1, 5 and 15 minutes.",
-        load(0),
-        load(1),
-        load(2)
-    )
-}
-
-fn uptime(system: &Value) -> String {
-    let seconds = system["uptime_seconds"].as_u64().unwrap_or(0);
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    format!("Uptime: {days} days, {hours} hours, {minutes} minutes.")
-}
-
 fn who(whoami: &Value) -> String {
     let text = |name: &str| whoami[name].as_str().unwrap_or("?").to_owned();
     let scopes = whoami["scopes"]
@@ -182,132 +113,6 @@ fn devices(devices: &Value) -> String {
     }
 }
 
-fn swap(system: &Value) -> String {
-    let (used, total) = (number(system, "swap_used"), number(system, "swap_total"));
-    if total == 0.0 {
-        return "Swap: this machine has none.".to_owned();
-    }
-    format!(
-        "Swap: {:.1} of {:.1} GB in use.",
-        gigabytes(used),
-        gigabytes(total)
-    )
-}
-
-fn network(network: &Value) -> String {
-    let interfaces = list(network, "interfaces").iter().filter(|one| {
-        // What nobody has put a cable into is not what somebody asks about.
-        one["state"] != "down" && one["name"] != "lo"
-    });
-    let named: Vec<String> = interfaces
-        .take(MAX_NAMED)
-        .map(|one| {
-            let address = list(one, "addresses").first().and_then(Value::as_str);
-            format!(
-                "{} ({}) receives {} and sends {}",
-                text(one, "name"),
-                address.unwrap_or("no address"),
-                rate(number(one, "received_per_second")),
-                rate(number(one, "sent_per_second"))
-            )
-        })
-        .collect();
-    match named.is_empty() {
-        true => "Network: no interface is up.".to_owned(),
-        false => format!("Network: {}.", named.join("; ")),
-    }
-}
-
-fn rate(bytes: f64) -> String {
-    if bytes >= 1e6 {
-        return format!("{:.1} MB/s", bytes / 1e6);
-    }
-    format!("{:.1} kB/s", bytes / 1e3)
-}
-
-fn processes(processes: &Value) -> String {
-    let named: Vec<String> = list(processes, "processes")
-        .iter()
-        .take(MAX_NAMED)
-        .map(|one| {
-            format!(
-                "{} ({:.0} % CPU, {:.1} GB)",
-                text(one, "name"),
-                number(one, "cpu_percent"),
-                gigabytes(number(one, "memory_bytes"))
-            )
-        })
-        .collect();
-    format!(
-        "Processes: {:.0}, the busiest are {}.",
-        number(processes, "total"),
-        named.join(", ")
-    )
-}
-
-fn sensors(sensors: &Value) -> String {
-    let named: Vec<String> = list(sensors, "sensors")
-        .iter()
-        .take(MAX_NAMED)
-        .map(|one| format!("{} {:.0} °C", text(one, "label"), number(one, "celsius")))
-        .collect();
-    match named.is_empty() {
-        true => "Sensors: this machine tells no temperatures.".to_owned(),
-        false => format!("Sensors: {}.", named.join(", ")),
-    }
-}
-
-fn containers(containers: &Value) -> String {
-    let named: Vec<String> = list(containers, "containers")
-        .iter()
-        .take(MAX_NAMED)
-        .map(|one| format!("{} ({})", text(one, "name"), text(one, "status")))
-        .collect();
-    let (running, total) = (number(containers, "running"), number(containers, "total"));
-    match named.is_empty() {
-        true => "Containers: there is none.".to_owned(),
-        false => format!(
-            "Containers: {running:.0} of {total:.0} are running: {}{}.",
-            named.join(", "),
-            rest(total, named.len())
-        ),
-    }
-}
-
-fn services(services: &Value) -> String {
-    let failed: Vec<String> = list(services, "services")
-        .iter()
-        .filter(|one| one["active"] == "failed")
-        .take(MAX_NAMED)
-        .map(|one| text(one, "unit"))
-        .collect();
-    let (total, active) = (number(services, "total"), number(services, "active"));
-    match failed.is_empty() {
-        true => format!("Services: {active:.0} of {total:.0} are active, none has failed."),
-        false => format!(
-            "Services: {active:.0} of {total:.0} are active, {:.0} failed: {}{}.",
-            number(services, "failed"),
-            failed.join(", "),
-            rest(number(services, "failed"), failed.len())
-        ),
-    }
-}
-
-fn logs(journal: &Value) -> String {
-    let lines: Vec<String> = list(journal, "lines")
-        .iter()
-        .map(|line| {
-            let message: String = text(line, "message").chars().take(MAX_LINE).collect();
-            let program = line["program"].as_str().unwrap_or("?");
-            format!("{} {program}: {message}", text(line, "time"))
-        })
-        .collect();
-    match lines.is_empty() {
-        true => "Logs: no warning and no error.".to_owned(),
-        false => format!("Logs, warnings and worse:\n{}", lines.join("\n")),
-    }
-}
-
 fn time(time: &Value) -> String {
     format!(
         "It is {}, {} ({}); {} in UTC.",
@@ -318,13 +123,8 @@ fn time(time: &Value) -> String {
     )
 }
 
-/// How many more there are than were named.
-fn rest(total: f64, named: usize) -> String {
-    let more = total - named as f64;
-    if more < 1.0 {
-        return String::new();
-    }
-    format!(" and {more:.0} more")
+fn number(value: &Value, name: &str) -> f64 {
+    value[name].as_f64().unwrap_or(0.0)
 }
 
 fn text(value: &Value, name: &str) -> String {

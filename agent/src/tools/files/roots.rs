@@ -29,6 +29,9 @@ pub enum FilesError {
         /// Those that may.
         roots: Vec<PathBuf>,
     },
+    /// It goes up on its way.
+    #[error("a path here has no .. in it: {0}")]
+    Up(String),
     /// It leads out of its folder.
     #[error("{0} leads out of the folder that may be used")]
     Escapes(String),
@@ -115,6 +118,10 @@ impl Roots {
             return Err(FilesError::Path);
         }
         let asked = Path::new(path);
+        // Not for the folder's sake: a rule of the policy about `notes/*` means what is in `notes`.
+        if asked.components().any(|part| part == Component::ParentDir) {
+            return Err(FilesError::Up(path.to_owned()));
+        }
         let outside = || FilesError::Outside {
             path: path.to_owned(),
             roots: self.roots.clone(),

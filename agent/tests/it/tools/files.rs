@@ -101,11 +101,7 @@ async fn a_folder_is_listed_and_a_file_read_by_absolute_or_relative_path() {
     }
     let itself = disk.list(json!({"path": "readme.txt"})).await.unwrap();
     assert_eq!(names(&itself), ["readme.txt"]);
-    for path in [
-        "readme.txt",
-        "films/../readme.txt",
-        &disk.text("media/readme.txt"),
-    ] {
+    for path in ["readme.txt", "./readme.txt", &disk.text("media/readme.txt")] {
         let told = disk.read(json!({"path": path})).await.unwrap();
         assert_eq!(told["text"], "one\ntwo Matrix\nthree\n");
         assert_eq!(told["truncated"], false);
@@ -159,6 +155,20 @@ async fn nothing_outside_of_the_folder_is_reached_by_path_or_link() {
     );
     let found = disk.search(json!({"contents": "private"})).await.unwrap();
     assert_eq!(found["matches"], json!([]), "links are not followed");
+}
+
+#[tokio::test]
+async fn a_path_that_goes_up_is_refused_so_that_rules_about_paths_hold() {
+    let disk = Disk::new();
+    for path in [
+        "films/../readme.txt",
+        &disk.text("media/films/../readme.txt"),
+    ] {
+        let error = disk.write(path, "overwritten").await.unwrap_err();
+        assert!(error.contains("has no .."), "{error}");
+        let error = disk.read(json!({"path": path})).await.unwrap_err();
+        assert!(error.contains("has no .."), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -232,7 +242,7 @@ async fn without_settings_there_is_one_folder_that_is_made_for_this() {
     let error = run(&read, json!({"path": "../../device/key"}))
         .await
         .unwrap_err();
-    assert!(error.contains("leads out"), "{error}");
+    assert!(error.contains("has no .."), "{error}");
     // Somebody puts a link in its place.
     std::fs::remove_dir_all(&workspace).unwrap();
     symlink(disk.path("homing/device"), &workspace).unwrap();

@@ -120,7 +120,7 @@ async fn a_file_is_written_when_a_person_approves_and_read_back_without_asking()
     assert_eq!(std::fs::read_to_string(note).unwrap(), "milk");
     let told = script.told();
     assert!(told[1].contains("\"text\":\"milk\""), "{told:?}");
-    assert!(told[2].contains("leads out of the folder"), "{told:?}");
+    assert!(told[2].contains("has no .."), "{told:?}");
 }
 
 #[tokio::test]
