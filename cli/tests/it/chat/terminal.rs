@@ -1,6 +1,7 @@
 //! `homing chat` at a terminal.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use super::homing;
 use super::model::FakeModel;
@@ -205,7 +206,12 @@ fn the_person_is_told_of_a_lost_connection_of_other_devices_and_of_the_end() {
     let up = host.up();
     let phone = host.invite_and_join("phone");
     let proxy = phone.proxy();
-    let mut terminal = chat(&phone);
+    let chat = homing(&phone, ["chat"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#""$0" "$@"; echo "exit $?"; stty -a"#]);
+    shell.arg(chat.get_program()).args(chat.get_args());
+    let mut terminal = Terminal::open(&shell);
+    terminal.until("> ");
     proxy.kill();
     terminal.until("the connection broke; connecting again");
     let proxy = phone.proxy();
@@ -216,9 +222,16 @@ fn the_person_is_told_of_a_lost_connection_of_other_devices_and_of_the_end() {
     terminal.until("who am I?");
     terminal.until("You are ");
     host.run(["revoke", "phone"]).ok();
-    let (status, rest) = terminal.ended();
-    assert_eq!(status.code(), Some(3), "{rest}");
+    let (_, rest) = terminal.ended();
     assert!(rest.contains("code: revoked"), "{rest}");
+    // The terminal is the shell's again.
+    let after = rest
+        .split("exit 3")
+        .nth(1)
+        .unwrap_or_else(|| panic!("{rest}"));
+    for mode in [" icanon", " echo ", " isig", " opost"] {
+        assert!(after.contains(mode), "no {mode} in {after}");
+    }
     proxy.stop();
     up.stop();
 }
