@@ -1,6 +1,7 @@
 //! `homing chat` at a terminal.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use super::homing;
 use super::model::FakeModel;
@@ -47,16 +48,39 @@ fn a_conversation_has_prompts_answers_commands_and_a_history() {
     terminal.enter("/dance");
     terminal.until("there is no such command");
     terminal.until("> ");
+    terminal.enter("/model");
+    terminal.until("built-in");
+    terminal.until("> ");
+    let file = host.path().join("notes.txt");
+    std::fs::write(&file, "notes").unwrap();
+    terminal.enter(&format!("/attach {}", file.display()));
+    terminal.until("notes.txt goes with the next message");
+    terminal.until("> ");
+    terminal.enter("/attach /nowhere");
+    terminal.until("could not be read");
+    terminal.until("> ");
+    terminal.enter("disk");
+    terminal.until("Disk: ");
+    terminal.until("> ");
+    terminal.enter("/sessions");
+    terminal.until("chat     ");
+    terminal.until("> ");
     terminal.enter("/new");
     terminal.until("session chat-");
     terminal.until(", new.");
     terminal.until("> ");
     terminal.enter("/session chat");
-    terminal.until("session chat, 4 messages");
+    terminal.until("session chat, 6 messages");
     terminal.until("> ");
     terminal.press(CTRL_D);
     let (status, _) = terminal.ended();
     assert!(status.success(), "{status}");
+    let shown = host.run(["sessions", "show", "chat"]).ok();
+    let events = shown["events"].as_array().unwrap().iter();
+    let files: Vec<_> = events
+        .filter_map(|event| event["attachments"][0]["filename"].as_str())
+        .collect();
+    assert_eq!(files, ["notes.txt"]);
 
     let folder = host.path().join("chat");
     for (path, mode) in [(folder.clone(), 0o700), (folder.join("history"), 0o600)] {
@@ -67,7 +91,7 @@ fn a_conversation_has_prompts_answers_commands_and_a_history() {
     assert!(history.contains("\"how much \\nmemory?\"\n"), "{history}");
     // The next conversation goes on in the same session and knows what was typed.
     let mut terminal = Terminal::open(&homing(&host, ["chat"]));
-    terminal.until("session chat, 4 messages");
+    terminal.until("session chat, 6 messages");
     terminal.until("> ");
     terminal.press(UP);
     terminal.until("/session chat");
@@ -205,7 +229,12 @@ fn the_person_is_told_of_a_lost_connection_of_other_devices_and_of_the_end() {
     let up = host.up();
     let phone = host.invite_and_join("phone");
     let proxy = phone.proxy();
-    let mut terminal = chat(&phone);
+    let chat = homing(&phone, ["chat"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#""$0" "$@"; echo "exit $?"; stty -a"#]);
+    shell.arg(chat.get_program()).args(chat.get_args());
+    let mut terminal = Terminal::open(&shell);
+    terminal.until("> ");
     proxy.kill();
     terminal.until("the connection broke; connecting again");
     let proxy = phone.proxy();
@@ -216,9 +245,17 @@ fn the_person_is_told_of_a_lost_connection_of_other_devices_and_of_the_end() {
     terminal.until("who am I?");
     terminal.until("You are ");
     host.run(["revoke", "phone"]).ok();
-    let (status, rest) = terminal.ended();
-    assert_eq!(status.code(), Some(3), "{rest}");
+    let (_, rest) = terminal.ended();
     assert!(rest.contains("code: revoked"), "{rest}");
+    // The terminal is the shell's again.
+    let after = rest
+        .split("exit 3")
+        .nth(1)
+        .unwrap_or_else(|| panic!("{rest}"));
+    let modes: Vec<&str> = after.split_whitespace().collect();
+    for mode in ["icanon", "isig", "iexten"] {
+        assert!(modes.contains(&mode), "no {mode} in {after}");
+    }
     proxy.stop();
     up.stop();
 }
