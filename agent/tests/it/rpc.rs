@@ -180,7 +180,11 @@ async fn each_role_may_call_exactly_what_its_ceiling_leaves() {
         let mut ws = open(&rig, &device).await;
         for line in METHODS {
             let name = line.name.replace('*', "something");
-            let params = json!({ "sessionId": "s", "text": "help" });
+            // A node may ask how the agent is, but not how a conversation is.
+            let params = match line.name {
+                "status.get" => json!({}),
+                _ => json!({ "sessionId": "s", "text": "help" }),
+            };
             let (answer, _) = ask(&mut ws, keyed("1", &name, params, "k")).await;
             let allowed = match line.need {
                 Need::Admitted => true,
