@@ -16,6 +16,7 @@ mod files;
 mod health;
 mod logs;
 mod models;
+mod mcps;
 mod page;
 mod providers;
 mod routes;
@@ -191,6 +192,14 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/api/logs", get(logs::get))
         .route("/api/usage", get(usage::summary))
         .route("/api/usage/daily", get(usage::daily))
+        .route("/api/mcps", get(mcps::list).post(mcps::add))
+        .route(
+            "/api/mcps/{name}",
+            get(mcps::get).put(mcps::update).delete(mcps::remove),
+        )
+        .route("/api/mcps/{name}/enable", post(mcps::enable))
+        .route("/api/mcps/{name}/disable", post(mcps::disable))
+        .route("/api/mcps/{name}/logs", get(mcps::logs))
         .route("/ws", get(ws::get))
         .merge(more)
         .fallback(error::no_such_route)

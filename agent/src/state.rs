@@ -18,7 +18,8 @@ use crate::denied::{Denied, DeniedError};
 use crate::feed::Feeds;
 use crate::files::Files;
 use crate::limits::Limits;
-use crate::models::Models;
+use crate::mcp::{McpParts, Mcps};
+use crate::models::{Models, Sealer};
 use crate::policy::Policy;
 use crate::providers::BuiltinAssistant;
 use crate::sessions::{Logs, SessionError, Sessions};
@@ -84,6 +85,10 @@ pub struct AgentState {
     pub confinement: Confinement,
     /// Providers and models.
     pub models: Models,
+    /// MCP servers.
+    pub mcps: Mcps,
+    /// What models may ask for.
+    pub tools: Tools,
     /// Stored files.
     pub files: Files,
     /// The machine.
@@ -119,9 +124,19 @@ impl AgentState {
                 .collect(),
             unconfined_for_all: settings.policy.unconfined_for_all,
         };
+        let (mcps, mcps_actor) = Mcps::new(McpParts {
+            store: store.clone(),
+            feeds: feeds.clone(),
+            sealer: Sealer::new(&settings.dir),
+            confinement: confinement.clone(),
+            home: settings.workspace(),
+            pace: settings.mcp,
+        });
         let mut builtin = tools::builtin(&settings, &system, &store, &connections);
         builtin.push(Arc::new(ShellTool::new(confinement.clone(), shell)));
-        let tools = Tools::new(builtin, audit.clone()).under(Policy::new(settings.policy.clone()));
+        let tools = Tools::new(builtin, audit.clone())
+            .under(Policy::new(settings.policy.clone()))
+            .with_source(mcps.source());
         let logs = Logs::new(store.clone(), feeds.clone());
         let minutes = u64::from(settings.policy.approval_minutes);
         let lifetime = Duration::from_secs(60 * minutes);
@@ -145,7 +160,7 @@ impl AgentState {
         }
         let engine = Engine {
             models: models.clone(),
-            tools,
+            tools: tools.clone(),
             approvals: approvals.clone(),
             budgets: budgets.clone(),
         };
@@ -154,6 +169,7 @@ impl AgentState {
         let stopping = CancellationToken::new();
         tasks.spawn(actor.run(stopping.clone()));
         let snapshots = Snapshots::new(system.clone(), tasks.clone(), stopping.clone());
+        tasks.spawn(mcps_actor.run(stopping.clone()));
         let limits = Limits::new(settings.rates);
         Ok(Arc::new(Self {
             settings,
@@ -168,6 +184,8 @@ impl AgentState {
             approvals,
             confinement,
             models,
+            mcps,
+            tools,
             files,
             system,
             snapshots,

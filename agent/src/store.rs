@@ -9,6 +9,7 @@
 mod approvals;
 mod devices;
 mod events;
+mod mcps;
 mod messages;
 mod migrate;
 mod models;
@@ -31,6 +32,7 @@ pub use approvals::{
 };
 pub use devices::{DeviceRow, SeenDevice};
 pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
+pub use mcps::{McpAdded, McpRow};
 pub use messages::{Accepted, EndOfTurn, NewMessage, PendingTurn, TurnState};
 pub use models::ModelRow;
 pub use providers::ProviderRow;

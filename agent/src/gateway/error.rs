@@ -25,6 +25,7 @@ pub(super) use models::provider_error;
 use crate::approvals::ApprovalError;
 use crate::files::FileError;
 use crate::limits::RateLimited;
+use crate::mcp::McpError;
 use crate::sessions::SessionError;
 use crate::store::{ApprovalRow, StoreError};
 
@@ -217,6 +218,38 @@ fn ending(row: &ApprovalRow) -> String {
             by.handle, by.device
         ),
         None => format!("it is {state}: {}", row.reason),
+    }
+}
+
+impl From<McpError> for ApiError {
+    fn from(error: McpError) -> Self {
+        let text = error.to_string();
+        match error {
+            McpError::Config(_) => Self::bad_request("bad_mcp", text),
+            McpError::NotFound => Self::not_found(),
+            McpError::NameTaken => {
+                let hint = "choose another name, or update that one with PUT";
+                Self::new(StatusCode::CONFLICT, "name_taken", text, hint)
+            }
+            McpError::TooMany => {
+                let hint = "remove one first";
+                Self::new(StatusCode::CONFLICT, "too_many", text, hint)
+            }
+            McpError::Seal(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the secrets of an MCP server could not be sealed"
+                );
+                Self::internal()
+            }
+            McpError::Store(error) => error.into(),
+            McpError::Closed => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                text,
+                "try again soon",
+            ),
+        }
     }
 }
 

@@ -101,6 +101,14 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/logs", Scope("audit.read"), Read),
     route("GET", "/api/usage", Scope("chat"), Read),
     route("GET", "/api/usage/daily", Scope("chat"), Read),
+    route("GET", "/api/mcps", Scope("mcp"), Read),
+    route("POST", "/api/mcps", Scope("mcp"), Write),
+    route("GET", "/api/mcps/{name}", Scope("mcp"), Read),
+    route("PUT", "/api/mcps/{name}", Scope("mcp"), Write),
+    route("DELETE", "/api/mcps/{name}", Scope("mcp"), Write),
+    route("POST", "/api/mcps/{name}/enable", Scope("mcp"), Write),
+    route("POST", "/api/mcps/{name}/disable", Scope("mcp"), Write),
+    route("GET", "/api/mcps/{name}/logs", Scope("mcp"), Read),
     route("GET", "/ws", Scope("chat"), Read),
 ];
 

@@ -20,6 +20,7 @@ mod files;
 mod injected;
 mod liveness;
 mod models;
+mod mcp;
 mod network;
 mod providers;
 mod refusals;
