@@ -8,6 +8,7 @@ use homing_certs::{NetworkId, NodeId};
 
 use crate::budgets::Caps;
 use crate::limits::Rates;
+use crate::mcp::McpPace;
 use crate::models::Models;
 use crate::policy::PolicySettings;
 use crate::providers::Times;

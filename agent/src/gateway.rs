@@ -16,6 +16,7 @@ mod files;
 mod health;
 mod logs;
 mod models;
+mod mcp_server;
 mod mcps;
 mod page;
 mod providers;
@@ -149,6 +150,7 @@ impl tower::Service<Request<Body>> for ConnectionService {
 }
 
 fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
+    let mcp = mcp_server::Server::new(&state);
     Router::new()
         .route("/", get(page::index))
         .route("/assets/app.js", get(page::script))
@@ -200,6 +202,7 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/api/mcps/{name}/enable", post(mcps::enable))
         .route("/api/mcps/{name}/disable", post(mcps::disable))
         .route("/api/mcps/{name}/logs", get(mcps::logs))
+        .route("/mcp", post(move |request| mcp.clone().serve(request)))
         .route("/ws", get(ws::get))
         .merge(more)
         .fallback(error::no_such_route)

@@ -143,7 +143,9 @@ impl Mcps {
     /// The newest lines of its log.
     #[must_use]
     pub fn logs(&self, user: UserId, name: &str, lines: usize) -> Option<Vec<LogLine>> {
-        self.directory.get(user, name).map(|server| server.logs(lines))
+        self.directory
+            .get(user, name)
+            .map(|server| server.logs(lines))
     }
 
     /// Adds a server and starts it.

@@ -37,6 +37,10 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 const DEFAULT_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
 
+/// Marks an answer whose error is told by a protocol of its own: its body stays.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnError;
+
 /// A refusal or failure on its way to [`finish`].
 #[derive(Debug, Clone)]
 pub(super) struct ApiError {
@@ -117,6 +121,15 @@ impl ApiError {
             "forbidden",
             "this agent's host denies the device",
             "ask the owner of the agent's host",
+        )
+    }
+
+    pub(super) fn foreign_origin() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "a page of another site may not call this",
+            "call it from a program, or from a page of this agent",
         )
     }
 
@@ -361,6 +374,9 @@ pub(super) fn finish(mut response: Response<Body>, request_id: &str) -> Response
 fn foreign_error(response: &Response<Body>) -> Option<ApiError> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    if response.extensions().get::<OwnError>().is_some() {
         return None;
     }
     let (code, message) = match status {

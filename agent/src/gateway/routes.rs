@@ -109,6 +109,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/api/mcps/{name}/enable", Scope("mcp"), Write),
     route("POST", "/api/mcps/{name}/disable", Scope("mcp"), Write),
     route("GET", "/api/mcps/{name}/logs", Scope("mcp"), Read),
+    // Every tool behind it checks its own scope, and an agent run is counted as one.
+    route("POST", "/mcp", Admitted, Read),
     route("GET", "/ws", Scope("chat"), Read),
 ];
 

@@ -8,8 +8,8 @@ use rmcp::model::{
     ProtocolVersion, SubscriptionFilter,
 };
 use rmcp::service::{
-    ClientInitializeError, NotificationContext, Peer, RoleClient, RunningService,
-    ServiceError, serve_client_with_lifecycle_and_ct,
+    ClientInitializeError, NotificationContext, Peer, RoleClient, RunningService, ServiceError,
+    serve_client_with_lifecycle_and_ct,
 };
 use rmcp::transport::Transport;
 use rmcp::{ClientHandler, ClientLifecycleMode};
@@ -281,7 +281,10 @@ impl Live {
         drop(self.stop);
         let tasks = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(CLOSE, tasks).await.is_err() {
-            tracing::warn!(server = self.config.name, "an MCP server did not end in time");
+            tracing::warn!(
+                server = self.config.name,
+                "an MCP server did not end in time"
+            );
         }
     }
 }

@@ -52,7 +52,9 @@ pub enum ConfigError {
     #[error("give either a command or a url")]
     Place,
     /// The command line.
-    #[error("a command has 1 to {MAX_WORDS} words of at most {MAX_WORD} bytes, the first not empty")]
+    #[error(
+        "a command has 1 to {MAX_WORDS} words of at most {MAX_WORD} bytes, the first not empty"
+    )]
     Command,
     /// The folder.
     #[error("cwd is an absolute path")]
@@ -293,11 +295,7 @@ fn purpose(owner: &str, name: &str) -> String {
     format!("mcp {owner} {name}")
 }
 
-fn program(
-    command: Words,
-    args: Vec<String>,
-    cwd: Option<PathBuf>,
-) -> Result<Place, ConfigError> {
+fn program(command: Words, args: Vec<String>, cwd: Option<PathBuf>) -> Result<Place, ConfigError> {
     let mut words = match command {
         Words::One(word) => vec![word],
         Words::Many(words) => words,
@@ -421,23 +419,44 @@ mod tests {
         assert_eq!(one.rule("anything"), Action::Ask);
         let ruled = json!({"name": "a", "command": "x", "policy": "deny", "tools": {"t": "allow"}});
         let ruled = check(ruled).unwrap();
-        assert_eq!((ruled.rule("t"), ruled.rule("u")), (Action::Allow, Action::Deny));
+        assert_eq!(
+            (ruled.rule("t"), ruled.rule("u")),
+            (Action::Allow, Action::Deny)
+        );
     }
 
     #[test]
     fn what_is_neither_or_both_or_out_of_bounds_is_refused() {
         for (draft, error) in [
             (json!({"name": "a"}), ConfigError::Place),
-            (json!({"name": "a", "command": "x", "url": "https://h"}), ConfigError::Place),
-            (json!({"name": "a", "url": "https://h", "args": ["x"]}), ConfigError::Place),
+            (
+                json!({"name": "a", "command": "x", "url": "https://h"}),
+                ConfigError::Place,
+            ),
+            (
+                json!({"name": "a", "url": "https://h", "args": ["x"]}),
+                ConfigError::Place,
+            ),
             (json!({"name": "A", "command": "x"}), ConfigError::Name),
             (json!({"command": "x"}), ConfigError::Name),
             (json!({"name": "a", "command": ""}), ConfigError::Command),
             (json!({"name": "a", "command": []}), ConfigError::Command),
-            (json!({"name": "a", "command": ["x", "\0"]}), ConfigError::Command),
-            (json!({"name": "a", "command": "x", "cwd": "y"}), ConfigError::Cwd),
-            (json!({"name": "a", "command": "x", "timeout_s": 0}), ConfigError::Timeout),
-            (json!({"name": "a", "command": "x", "timeout_s": 601}), ConfigError::Timeout),
+            (
+                json!({"name": "a", "command": ["x", "\0"]}),
+                ConfigError::Command,
+            ),
+            (
+                json!({"name": "a", "command": "x", "cwd": "y"}),
+                ConfigError::Cwd,
+            ),
+            (
+                json!({"name": "a", "command": "x", "timeout_s": 0}),
+                ConfigError::Timeout,
+            ),
+            (
+                json!({"name": "a", "command": "x", "timeout_s": 601}),
+                ConfigError::Timeout,
+            ),
         ] {
             assert_eq!(check(draft.clone()), Err(error), "{draft}");
         }
@@ -493,9 +512,8 @@ mod tests {
         assert!(!format!("{first:?}").contains("hunter22"));
         let (config, sealed) = first.store("me", &seal).unwrap();
         assert!(!config.contains("hunter22"));
-        let read = |name, owner| {
-            ServerConfig::load(name, owner, (&config, &sealed), true, &seal).unwrap()
-        };
+        let read =
+            |name, owner| ServerConfig::load(name, owner, (&config, &sealed), true, &seal).unwrap();
         assert_eq!(read("a", "me").0, first);
         for (name, owner) in [("b", "me"), ("a", "you")] {
             let (config, error) = read(name, owner);

@@ -13,11 +13,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::{Client, RequestBuilder, Response};
 use rmcp::RoleClient;
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, ServerJsonRpcMessage};
+use rmcp::transport::Transport;
 use rmcp::transport::streamable_http_client::{
     HttpStatusError, StreamableHttpClient, StreamableHttpClientTransport,
     StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse,
 };
-use rmcp::transport::Transport;
 use sse_stream::{Error as SseError, Sse, SseStream};
 
 use super::config::ServerConfig;
@@ -187,9 +187,9 @@ impl StreamableHttpClient for Bounded {
 }
 
 fn with(request: RequestBuilder, headers: HashMap<HeaderName, HeaderValue>) -> RequestBuilder {
-    headers
-        .into_iter()
-        .fold(request, |request, (name, value)| request.header(name, value))
+    headers.into_iter().fold(request, |request, (name, value)| {
+        request.header(name, value)
+    })
 }
 
 fn kind(response: &Response) -> String {
@@ -287,7 +287,9 @@ impl Event {
 }
 
 fn too_long() -> io::Error {
-    io::Error::other(format!("the server sent more than {MAX_MESSAGE} bytes at once"))
+    io::Error::other(format!(
+        "the server sent more than {MAX_MESSAGE} bytes at once"
+    ))
 }
 
 #[cfg(test)]

@@ -78,7 +78,10 @@ fn answered(ends: &[u8]) -> Option<i64> {
         digits.parse::<i64>().ok()
     };
     let first = head.split_once("\"id\"").and_then(|(_, rest)| number(rest));
-    first.or_else(|| text.rsplit_once("\"id\"").and_then(|(_, rest)| number(rest)))
+    first.or_else(|| {
+        text.rsplit_once("\"id\"")
+            .and_then(|(_, rest)| number(rest))
+    })
 }
 
 #[cfg(test)]
@@ -102,7 +105,10 @@ mod tests {
         let text = format!("a\n{long}\nb\nrest without an end");
         let lines = read(text.as_bytes(), 1_000).await;
         let whole = |text: &str| Line::Whole(text.into());
-        assert_eq!(lines, [whole("a"), Line::TooLong(None), whole("b"), Line::End]);
+        assert_eq!(
+            lines,
+            [whole("a"), Line::TooLong(None), whole("b"), Line::End]
+        );
     }
 
     #[tokio::test]
@@ -122,6 +128,10 @@ mod tests {
         let text = vec![b'x'; 1 << 20];
         let mut lines = Lines::new(text.as_slice(), 4_096);
         assert_eq!(lines.next().await, Line::End);
-        assert!(lines.line.capacity() <= 64 << 10, "{}", lines.line.capacity());
+        assert!(
+            lines.line.capacity() <= 64 << 10,
+            "{}",
+            lines.line.capacity()
+        );
     }
 }

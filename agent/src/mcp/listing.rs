@@ -156,9 +156,16 @@ mod tests {
             json!({"name": "", "inputSchema": schema}),
             json!({"name": "c", "inputSchema": schema, "description": "ä".repeat(2_000)}),
         ]);
-        let names: Vec<_> = listing.tools.iter().map(|tool| tool.name.as_str()).collect();
+        let names: Vec<_> = listing
+            .tools
+            .iter()
+            .map(|tool| tool.name.as_str())
+            .collect();
         assert_eq!(names, ["a", "c"]);
-        assert_eq!((listing.left_out.bad_name, listing.left_out.schema_too_long), (2, 1));
+        assert_eq!(
+            (listing.left_out.bad_name, listing.left_out.schema_too_long),
+            (2, 1)
+        );
         assert!(listing.tools[0].read_only && !listing.tools[1].read_only);
         assert_eq!(listing.tools[1].spec.description.len(), MAX_DESCRIPTION);
     }

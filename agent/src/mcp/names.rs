@@ -69,7 +69,16 @@ mod tests {
     #[test]
     fn every_name_is_one_that_models_take() {
         let server = "s".repeat(MAX_SERVER_NAME);
-        for tool in ["", "a", "ä€🦀", "a b", "..", "\0", &"x".repeat(500), &"€".repeat(90)] {
+        for tool in [
+            "",
+            "a",
+            "ä€🦀",
+            "a b",
+            "..",
+            "\0",
+            &"x".repeat(500),
+            &"€".repeat(90),
+        ] {
             let name = tool_name(&server, tool);
             assert!(name.len() <= MAX_TOOL_NAME, "{name}");
             assert!(name.bytes().all(is_plain), "{name}");
@@ -82,7 +91,17 @@ mod tests {
         for name in ["a", "git-hub2", &"x".repeat(32)] {
             assert!(is_server_name(name), "{name}");
         }
-        for name in ["", "-a", "a-", "A", "a_b", "a.b", "ä", "a b", &"x".repeat(33)] {
+        for name in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a.b",
+            "ä",
+            "a b",
+            &"x".repeat(33),
+        ] {
             assert!(!is_server_name(name), "{name}");
         }
     }

@@ -64,7 +64,11 @@ mod tests {
         let pace = McpPace::default();
         let mut failures = Failures::default();
         let pauses: Vec<_> = (0..12)
-            .map(|_| failures.add(&pace, Duration::ZERO).map(|pause| pause.as_secs()))
+            .map(|_| {
+                failures
+                    .add(&pace, Duration::ZERO)
+                    .map(|pause| pause.as_secs())
+            })
             .collect();
         let some = [1, 2, 4, 8, 16, 32, 60, 60, 60].map(Some);
         assert_eq!(pauses[..9], some);

@@ -111,7 +111,9 @@ mod tests {
         ]}));
         assert_eq!(
             result.unwrap(),
-            json!("one\n[image, image/png, 5 bytes, not shown]\n[resource a://b]\ntwo\n[link to a://c: three]")
+            json!(
+                "one\n[image, image/png, 5 bytes, not shown]\n[resource a://b]\ntwo\n[link to a://c: three]"
+            )
         );
     }
 
@@ -141,7 +143,10 @@ mod tests {
             let text = letter.repeat(MAX_RESULT);
             let result = rendered(json!({"content": [{"type": "text", "text": text}]})).unwrap();
             let length = result.to_string().len();
-            assert!(length <= MAX_RESULT && length > MAX_RESULT - 200, "{letter:?}: {length}");
+            assert!(
+                length <= MAX_RESULT && length > MAX_RESULT - 200,
+                "{letter:?}: {length}"
+            );
             assert!(result.as_str().unwrap().contains("[cut here: "));
         }
     }

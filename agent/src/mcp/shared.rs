@@ -246,7 +246,14 @@ impl Shared {
         let tools = inner.listing.tools.iter().filter_map(|tool| {
             let rule = config.rule(&tool.name);
             let offered = rule != Action::Deny;
-            offered.then(|| Arc::new(McpTool::new(self.clone(), tool.clone(), rule, config.timeout)))
+            offered.then(|| {
+                Arc::new(McpTool::new(
+                    self.clone(),
+                    tool.clone(),
+                    rule,
+                    config.timeout,
+                ))
+            })
         });
         tools.collect()
     }

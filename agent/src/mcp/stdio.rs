@@ -124,7 +124,8 @@ impl Transport<RoleClient> for StdioTransport {
                     }
                 }
                 Line::TooLong(id) => {
-                    let text = format!("a message of more than {MAX_MESSAGE} bytes was thrown away");
+                    let text =
+                        format!("a message of more than {MAX_MESSAGE} bytes was thrown away");
                     self.shared.log("agent", &text);
                     if let Some(id) = id {
                         // Whoever waits for it hears at once what became of it.

@@ -74,7 +74,10 @@ impl Supervisor {
             if round.replace(number) != Some(number) {
                 failures = Failures::default();
             }
-            if live.as_ref().is_none_or(|live| !live.config.same_server(&config)) {
+            if live
+                .as_ref()
+                .is_none_or(|live| !live.config.same_server(&config))
+            {
                 while retiring.len() >= MAX_RETIRING {
                     retiring.join_next().await;
                 }

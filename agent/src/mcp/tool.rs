@@ -75,11 +75,7 @@ impl Tool for McpTool {
 
     /// An approval is for this tool of this server as both are now: not for what another program under
     /// the same name would do, nor for a tool that says something else of itself.
-    fn bind(
-        &self,
-        _: &Speaker,
-        _: &Value,
-    ) -> BoxFuture<'static, Result<Value, ToolError>> {
+    fn bind(&self, _: &Speaker, _: &Value) -> BoxFuture<'static, Result<Value, ToolError>> {
         let place = serde_json::to_vec(&self.server.config().place).unwrap_or_default();
         let spec = &self.listed.spec;
         let parts = [

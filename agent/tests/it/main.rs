@@ -21,6 +21,7 @@ mod injected;
 mod liveness;
 mod models;
 mod mcp;
+mod mcp_server;
 mod network;
 mod providers;
 mod refusals;

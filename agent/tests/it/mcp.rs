@@ -4,8 +4,9 @@ mod bench;
 mod elsewhere;
 mod faults;
 mod lifecycle;
-mod npm;
+pub(crate) mod npm;
 mod real;
+mod turns;
 
 use homing_agent::tools::{Permission, ToolEffect, ToolError};
 use homing_certs::Role;
@@ -25,7 +26,11 @@ async fn a_server_that_was_added_offers_its_tools_and_answers() {
     let tools = server["status"]["tools"].as_array().unwrap();
     let echo = tools.iter().find(|tool| tool["name"] == "echo").unwrap();
     assert_eq!(
-        (&echo["model_name"], &echo["read_only_hint"], &echo["offered"]),
+        (
+            &echo["model_name"],
+            &echo["read_only_hint"],
+            &echo["offered"]
+        ),
         (&json!("mcp_s_echo"), &json!(true), &json!(true))
     );
     assert!(bench.offered().contains(&"mcp_s_echo".to_owned()));
@@ -180,21 +185,58 @@ async fn servers_are_listed_in_pages_and_what_is_wrong_is_refused_with_a_reason(
         let answer = bench.send(Method::POST, "/api/mcps", body).await;
         assert_eq!(answer.json()["status"]["state"], "disabled");
     }
-    let first = bench.rig.get(&bench.owner, "/api/mcps?limit=2").await.json();
+    let first = bench
+        .rig
+        .get(&bench.owner, "/api/mcps?limit=2")
+        .await
+        .json();
     assert_eq!(first["mcps"][1]["name"], "b");
     let cursor = first["next_cursor"].as_str().unwrap();
     let path = format!("/api/mcps?limit=2&cursor={cursor}");
     let rest = bench.rig.get(&bench.owner, &path).await.json();
-    assert_eq!((&rest["mcps"][0]["name"], &rest["mcps"][1]), (&json!("c"), &Value::Null));
+    assert_eq!(
+        (&rest["mcps"][0]["name"], &rest["mcps"][1]),
+        (&json!("c"), &Value::Null)
+    );
 
     for (method, path, body, code) in [
-        (Method::POST, "/api/mcps", json!({"name": "a", "command": "x"}), "name_taken"),
-        (Method::POST, "/api/mcps", json!({"name": "A", "command": "x"}), "bad_mcp"),
+        (
+            Method::POST,
+            "/api/mcps",
+            json!({"name": "a", "command": "x"}),
+            "name_taken",
+        ),
+        (
+            Method::POST,
+            "/api/mcps",
+            json!({"name": "A", "command": "x"}),
+            "bad_mcp",
+        ),
         (Method::POST, "/api/mcps", json!({"name": "d"}), "bad_mcp"),
-        (Method::POST, "/api/mcps", json!({"name": "d", "url": "http://1.2.3.4"}), "bad_mcp"),
-        (Method::POST, "/api/mcps", json!({"name": "d", "shell": "x"}), "bad_mcp"),
-        (Method::PUT, "/api/mcps/a", json!({"name": "b", "command": "x"}), "bad_mcp"),
-        (Method::PUT, "/api/mcps/zz", json!({"command": "x"}), "not_found"),
+        (
+            Method::POST,
+            "/api/mcps",
+            json!({"name": "d", "url": "http://1.2.3.4"}),
+            "bad_mcp",
+        ),
+        (
+            Method::POST,
+            "/api/mcps",
+            json!({"name": "d", "shell": "x"}),
+            "bad_mcp",
+        ),
+        (
+            Method::PUT,
+            "/api/mcps/a",
+            json!({"name": "b", "command": "x"}),
+            "bad_mcp",
+        ),
+        (
+            Method::PUT,
+            "/api/mcps/zz",
+            json!({"command": "x"}),
+            "not_found",
+        ),
         (Method::DELETE, "/api/mcps/zz", json!({}), "not_found"),
     ] {
         let answer = bench.send(method, path, body.clone()).await;
@@ -237,15 +279,25 @@ async fn servers_come_back_with_the_agent() {
     bench.ready().await;
     let first = noted(&note);
     let Bench { rig, owner, notes } = bench;
-    let rig = rig.restart_with(|settings| settings.mcp = bench::pace()).await;
+    let rig = rig
+        .restart_with(|settings| settings.mcp = bench::pace())
+        .await;
     bench::dead(&first).await;
     let bench = Bench { rig, owner, notes };
     bench.ready().await;
     let server = bench.show("s").await;
-    assert_eq!((&server["policy"], &server["enabled"]), (&json!("allow"), &json!(true)));
+    assert_eq!(
+        (&server["policy"], &server["enabled"]),
+        (&json!("allow"), &json!(true))
+    );
     assert_eq!(noted(&note).len(), 2);
     assert_eq!(bench.text("echo", json!({})).await, "{}");
     // It is greeted as it answered last: nothing was tried first.
     let greetings = bench.logs().await;
-    assert!(!greetings.iter().any(|line| line.contains("server/discover")), "{greetings:?}");
+    assert!(
+        !greetings
+            .iter()
+            .any(|line| line.contains("server/discover")),
+        "{greetings:?}"
+    );
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use homing_agent::AgentSettings;
 use homing_agent::mcp::McpPace;
 use homing_agent::sessions::Speaker;
 use homing_agent::turn::{ToolCall, ToolOutcome};
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::network::Device;
 use crate::rig::{Answer, LIMIT, Rig};
+use crate::scripted::Script;
 
 pub(super) struct Bench {
     pub(super) rig: Rig,
@@ -44,7 +46,21 @@ pub(super) fn scripted(flags: &[&str]) -> Vec<String> {
 
 impl Bench {
     pub(super) async fn start() -> Self {
-        let rig = Rig::start_with(|settings| settings.mcp = pace()).await;
+        Self::start_with(|_| {}).await
+    }
+
+    /// With a model that does what it was told to.
+    pub(super) async fn answered_by(script: &Arc<Script>) -> Self {
+        let models = script.models();
+        Self::start_with(|settings| settings.models = Some(models)).await
+    }
+
+    pub(super) async fn start_with(change: impl FnOnce(&mut AgentSettings)) -> Self {
+        let rig = Rig::start_with(|settings| {
+            settings.mcp = pace();
+            change(settings);
+        })
+        .await;
         Self {
             owner: rig.network.owner(),
             rig,
@@ -107,7 +123,11 @@ impl Bench {
         };
         match tokio::time::timeout(LIMIT + LIMIT, wait).await {
             Ok(shown) => shown,
-            Err(_) => panic!("{:#}\n{}", self.show("s").await, self.logs().await.join("\n")),
+            Err(_) => panic!(
+                "{:#}\n{}",
+                self.show("s").await,
+                self.logs().await.join("\n")
+            ),
         }
     }
 
@@ -117,8 +137,14 @@ impl Bench {
     }
 
     pub(super) async fn logs(&self) -> Vec<String> {
-        let answer = self.rig.get(&self.owner, "/api/mcps/s/logs?lines=256").await;
-        let lines = answer.json()["lines"].as_array().cloned().unwrap_or_default();
+        let answer = self
+            .rig
+            .get(&self.owner, "/api/mcps/s/logs?lines=256")
+            .await;
+        let lines = answer.json()["lines"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let text = |line: &Value| format!("{}: {}", line["from"], line["text"]).replace('"', "");
         lines.iter().map(text).collect()
     }
@@ -199,7 +225,9 @@ pub(super) fn noted(file: &Path) -> Vec<u32> {
 /// Whether a process runs; one that is only not collected yet does not.
 pub(super) fn lives(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z'));
+    let state = stat
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest.starts_with('Z'));
     state == Some(false)
 }
 

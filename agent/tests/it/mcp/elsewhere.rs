@@ -41,7 +41,9 @@ async fn answer(State(seen): State<Seen>, request: Request<Body>) -> Response<Bo
     let body = body.collect().await.unwrap().to_bytes();
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     let header = head.headers.get("authorization");
-    let header = header.map_or("", |value| value.to_str().unwrap()).to_owned();
+    let header = header
+        .map_or("", |value| value.to_str().unwrap())
+        .to_owned();
     seen.0.lock().unwrap().push((header, message.clone()));
     let result = match message["method"].as_str().unwrap_or_default() {
         "initialize" => json!({
@@ -139,7 +141,12 @@ async fn a_redirect_is_not_followed_and_takes_no_secret_along() {
     let server = bench
         .until(|server| server["status"]["state"] == "failed")
         .await;
-    assert!(server["status"]["last_error"].as_str().unwrap().contains("MCP"));
+    assert!(
+        server["status"]["last_error"]
+            .as_str()
+            .unwrap()
+            .contains("MCP")
+    );
     assert!(stolen.0.lock().unwrap().is_empty());
 }
 
@@ -159,6 +166,9 @@ async fn a_server_that_refuses_our_key_is_not_asked_for_ever() {
         .until(|server| server["status"]["state"] == "failed")
         .await;
     let error = server["status"]["last_error"].as_str().unwrap();
-    assert!(error.contains("401") && !error.contains("hunter"), "{error}");
+    assert!(
+        error.contains("401") && !error.contains("hunter"),
+        "{error}"
+    );
     assert!(*count.lock().unwrap() <= 16);
 }

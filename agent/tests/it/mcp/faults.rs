@@ -15,9 +15,7 @@ async fn a_server_that_crashes_in_a_call_is_started_again_and_the_call_fails_at_
     assert!(error.contains("gone"), "{error}");
     assert!(before.elapsed() < Duration::from_secs(5));
     let server = bench
-        .until(|server| {
-            server["status"]["restarts"] == 1 && server["status"]["state"] == "ready"
-        })
+        .until(|server| server["status"]["restarts"] == 1 && server["status"]["state"] == "ready")
         .await;
     assert_eq!(server["status"]["last_error"], "the server has ended");
     assert_eq!(bench.text("echo", json!({})).await, "{}");
@@ -35,7 +33,12 @@ async fn a_server_that_never_starts_is_tried_a_few_times_and_then_left_alone() {
         .until(|server| server["status"]["state"] == "failed")
         .await;
     assert_eq!(server["status"]["restarts"], 3);
-    assert!(server["status"]["last_error"].as_str().unwrap().contains("MCP"));
+    assert!(
+        server["status"]["last_error"]
+            .as_str()
+            .unwrap()
+            .contains("MCP")
+    );
     bench.logged("exiting at once").await;
     let pids = noted(&note);
     // Each start tries two greetings.
@@ -83,13 +86,13 @@ async fn a_server_that_stops_answering_altogether_is_started_anew() {
     let first = noted(&note);
     // Asleep with all its threads, as in a deadlock.
     let stop = format!("kill -STOP {}", first[0]);
-    let stopped = std::process::Command::new("sh").args(["-c", &stop]).status();
+    let stopped = std::process::Command::new("sh")
+        .args(["-c", &stop])
+        .status();
     assert!(stopped.unwrap().success());
     bench.error("echo", json!({})).await;
     bench
-        .until(|server| {
-            server["status"]["restarts"] == 1 && server["status"]["state"] == "ready"
-        })
+        .until(|server| server["status"]["restarts"] == 1 && server["status"]["state"] == "ready")
         .await;
     dead(&first).await;
     assert_eq!(bench.text("echo", json!({})).await, "{}");
@@ -186,9 +189,7 @@ async fn what_a_server_has_started_goes_with_it() {
     assert!(error.contains("gone"), "{error}");
     dead(&first).await;
     bench
-        .until(|server| {
-            server["status"]["restarts"] == 1 && server["status"]["state"] == "ready"
-        })
+        .until(|server| server["status"]["restarts"] == 1 && server["status"]["state"] == "ready")
         .await;
     let second: Vec<u32> = [noted(&note), noted(&child)]
         .concat()

@@ -11,7 +11,13 @@ async fn a_server_without_a_handshake_is_asked_what_it_is() {
     let server = bench.ready().await;
     assert_eq!(server["status"]["protocol"], "2026-07-28");
     assert_eq!(bench.text("echo", json!({})).await, "{}");
-    assert!(!bench.logs().await.iter().any(|line| line.contains("initialize")));
+    assert!(
+        !bench
+            .logs()
+            .await
+            .iter()
+            .any(|line| line.contains("initialize"))
+    );
 }
 
 #[tokio::test]
@@ -116,7 +122,9 @@ async fn a_successor_that_does_not_start_takes_the_old_server_along() {
     dead(&noted(&note)).await;
     assert!(bench.offered().is_empty());
     // Given up, not forgotten: to enable it is to try again.
-    let again = bench.send(Method::POST, "/api/mcps/s/enable", json!({})).await;
+    let again = bench
+        .send(Method::POST, "/api/mcps/s/enable", json!({}))
+        .await;
     assert_eq!(again.json()["status"]["restarts"], 0);
 }
 
@@ -127,21 +135,28 @@ async fn off_ends_it_on_starts_it_and_remove_forgets_it() {
     let flag = format!("note={}", note.display());
     bench.add(&[&flag]).await;
     bench.ready().await;
-    bench.send(Method::POST, "/api/mcps/s/disable", json!({})).await;
+    bench
+        .send(Method::POST, "/api/mcps/s/disable", json!({}))
+        .await;
     bench
         .until(|server| server["status"]["state"] == "disabled")
         .await;
     dead(&noted(&note)).await;
     assert!(bench.offered().is_empty());
     assert!(bench.error("echo", json!({})).await.contains("no tool"));
-    bench.send(Method::POST, "/api/mcps/s/enable", json!({})).await;
+    bench
+        .send(Method::POST, "/api/mcps/s/enable", json!({}))
+        .await;
     bench.ready().await;
     assert_eq!(noted(&note).len(), 2);
     let gone = bench.send(Method::DELETE, "/api/mcps/s", json!({})).await;
     assert_eq!(gone.json()["deleted"], true);
     dead(&noted(&note)).await;
     assert!(bench.offered().is_empty());
-    assert_eq!(bench.rig.get(&bench.owner, "/api/mcps/s").await.code(), "not_found");
+    assert_eq!(
+        bench.rig.get(&bench.owner, "/api/mcps/s").await.code(),
+        "not_found"
+    );
 }
 
 #[tokio::test]

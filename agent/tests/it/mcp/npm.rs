@@ -35,7 +35,13 @@ fn install() -> PathBuf {
     let package = include_str!("../../npm/package.json");
     std::fs::write(dir.join("package.json"), package).unwrap();
     let done = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+        .args([
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ])
         .current_dir(&dir)
         .status()
         .unwrap();

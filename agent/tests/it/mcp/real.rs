@@ -56,7 +56,10 @@ async fn the_filesystem_server_reads_what_it_may_and_refuses_the_rest() {
     assert!(text.as_str().unwrap().contains("the text"), "{text}");
     let refused = read(bench.note("closed.txt")).await.result.unwrap_err();
     assert!(refused.contains("denied"), "{refused}");
-    let write = super::call("write_file", json!({"path": open.join("b"), "content": "x"}));
+    let write = super::call(
+        "write_file",
+        json!({"path": open.join("b"), "content": "x"}),
+    );
     let verdict = bench.rig.state.tools.permit(&bench.speaker(), &write).await;
     assert_eq!(verdict, Err(ToolError::NeedsApproval));
 }
@@ -73,7 +76,9 @@ async fn a_wrapper_like_npx_leaves_nothing_behind() {
     bench.ready().await;
     let family = descendants(std::process::id());
     assert!(family.len() >= 2, "npx and what it has started: {family:?}");
-    bench.send(Method::POST, "/api/mcps/s/disable", json!({})).await;
+    bench
+        .send(Method::POST, "/api/mcps/s/disable", json!({}))
+        .await;
     dead(&family).await;
 }
 
@@ -98,7 +103,9 @@ async fn the_everything_server_is_reached_over_http_and_reached_again_when_it_co
         .until(|server| server["status"]["state"] == "failed")
         .await;
     let _again = everything(&npm, port).await;
-    bench.send(Method::POST, "/api/mcps/s/enable", json!({})).await;
+    bench
+        .send(Method::POST, "/api/mcps/s/enable", json!({}))
+        .await;
     bench.ready().await;
     let echo = bench.text("echo", json!({"message": "again"})).await;
     assert!(echo.contains("again"), "{echo}");
@@ -144,7 +151,9 @@ fn descendants(of: u32) -> Vec<u32> {
             continue;
         };
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
+        let parent = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(1));
         if parent.and_then(|parent| parent.parse().ok()) == Some(of) {
             found.push(pid);
             found.extend(descendants(pid));
