@@ -131,7 +131,7 @@ impl Mcps {
     #[must_use]
     pub fn list(&self, user: UserId) -> Vec<Server> {
         let servers = self.directory.of(user);
-        servers.iter().map(|server| view(server)).collect()
+        servers.iter().map(view).collect()
     }
 
     /// One of them.
