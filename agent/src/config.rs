@@ -13,7 +13,6 @@ use crate::models::Models;
 use crate::policy::PolicySettings;
 use crate::providers::Times;
 use crate::tools::ToolSettings;
-use crate::mcp::McpPace;
 
 /// Identity, place and limits of one agent.
 #[derive(Debug, Clone)]

@@ -124,10 +124,12 @@ impl AgentState {
                 .collect(),
             unconfined_for_all: settings.policy.unconfined_for_all,
         };
+        // One for all: two would each make a key of their own at first use.
+        let sealer = Sealer::new(&settings.dir);
         let (mcps, mcps_actor) = Mcps::new(McpParts {
             store: store.clone(),
             feeds: feeds.clone(),
-            sealer: Sealer::new(&settings.dir),
+            sealer: sealer.clone(),
             confinement: confinement.clone(),
             home: settings.workspace(),
             pace: settings.mcp,
@@ -146,7 +148,7 @@ impl AgentState {
             None => {
                 let assistant = BuiltinAssistant::new(settings.pace);
                 let times = settings.provider_times;
-                let opened = Models::open(store.clone(), &settings.dir, times, assistant);
+                let opened = Models::open(store.clone(), sealer, times, assistant);
                 opened.await.map_err(OpenError::Store)?
             }
         };

@@ -213,8 +213,7 @@ impl McpsActor {
     fn load(&mut self, row: McpRow, stopping: &CancellationToken) {
         let stored = (row.config.as_str(), row.secret.as_slice());
         let owner = row.user.to_string();
-        let loaded =
-            ServerConfig::load(&row.name, &owner, stored, row.enabled, &self.sealer);
+        let loaded = ServerConfig::load(&row.name, &owner, stored, row.enabled, &self.sealer);
         let (config, error) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -285,8 +284,7 @@ impl McpsActor {
 
     async fn row(&self, user: UserId, config: &ServerConfig) -> Result<McpRow, McpError> {
         let (sealing, sealer) = (config.clone(), self.sealer.clone());
-        let stored =
-            tokio::task::spawn_blocking(move || sealing.store(&user.to_string(), &sealer));
+        let stored = tokio::task::spawn_blocking(move || sealing.store(&user.to_string(), &sealer));
         let (text, secret) = stored
             .await
             .map_err(|_| McpError::Closed)?

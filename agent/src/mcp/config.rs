@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::names::is_server_name;
-use super::secret::{MASK, Seal, SealError, Secret};
+use super::secret::{MASK, Secret};
+use crate::models::{SealError, Sealer};
 use crate::tools::Action;
 
 /// Words of a command line, and bytes of one: far above what people write.
@@ -241,7 +242,7 @@ impl ServerConfig {
     ///
     /// # Errors
     /// When the secrets cannot be sealed.
-    pub fn store(&self, owner: &str, seal: &dyn Seal) -> Result<(String, Vec<u8>), SealError> {
+    pub fn store(&self, owner: &str, sealer: &Sealer) -> Result<(String, Vec<u8>), SealError> {
         let stored = Stored {
             place: self.place.clone(),
             timeout_s: self.timeout.as_secs(),
@@ -253,8 +254,8 @@ impl ServerConfig {
             .iter()
             .map(|(name, value)| (name.as_str(), value.reveal()))
             .collect();
-        let plain = Zeroizing::new(serde_json::to_vec(&values).unwrap_or_default());
-        let sealed = seal.seal(&purpose(owner, &self.name), &plain)?;
+        let plain = Zeroizing::new(serde_json::to_string(&values).unwrap_or_default());
+        let sealed = sealer.seal(&purpose(owner, &self.name), &plain)?;
         Ok((serde_json::to_string(&stored).unwrap_or_default(), sealed))
     }
 
@@ -267,11 +268,11 @@ impl ServerConfig {
         owner: &str,
         (config, sealed): (&str, &[u8]),
         enabled: bool,
-        seal: &dyn Seal,
+        sealer: &Sealer,
     ) -> Result<(Self, Option<SealError>), serde_json::Error> {
         let stored: Stored = serde_json::from_str(config)?;
-        let (values, error) = match seal.open(&purpose(owner, name), sealed) {
-            Ok(plain) => (serde_json::from_slice(&plain)?, None),
+        let (values, error) = match sealer.open(&purpose(owner, name), sealed) {
+            Ok(plain) => (serde_json::from_str(&plain)?, None),
             Err(error) => (BTreeMap::<String, String>::new(), Some(error)),
         };
         let secrets = values
@@ -346,7 +347,12 @@ fn check_url(url: &str) -> Result<(), ConfigError> {
 
 fn is_near(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V4(address) => {
+            // 100.64/10 is what overlay networks give to their members.
+            let [first, second, ..] = address.octets();
+            let shared = first == 100 && (64..128).contains(&second);
+            address.is_loopback() || address.is_private() || shared
+        }
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
     }
 }

@@ -1,6 +1,5 @@
 use serde_json::{Value, json};
 
-use crate::mcp::secret::KeyFile;
 use super::*;
 
 fn check(draft: Value) -> Result<ServerConfig, ConfigError> {
@@ -103,22 +102,21 @@ fn plain_http_reaches_no_public_address_and_no_name() {
 #[test]
 fn secrets_are_kept_by_their_mask_and_stored_sealed_for_their_row() {
     let dir = tempfile::tempdir().unwrap();
-    let seal = KeyFile::new(dir.path());
+    let sealer = Sealer::new(dir.path());
     let first = check(json!({"name": "a", "command": "x", "env": {"K": "hunter22"}})).unwrap();
     assert!(!format!("{first:?}").contains("hunter22"));
-    let (config, sealed) = first.store("me", &seal).unwrap();
+    let (config, sealed) = first.store("me", &sealer).unwrap();
     assert!(!config.contains("hunter22"));
     let read =
-        |name, owner| ServerConfig::load(name, owner, (&config, &sealed), true, &seal).unwrap();
+        |name, owner| ServerConfig::load(name, owner, (&config, &sealed), true, &sealer).unwrap();
     assert_eq!(read("a", "me").0, first);
     for (name, owner) in [("b", "me"), ("a", "you")] {
         let (config, error) = read(name, owner);
-        assert!(matches!(error, Some(SealError::Open)));
+        assert!(matches!(error, Some(SealError::DoesNotOpen)));
         assert!(config.secrets.is_empty());
     }
     let next: Draft =
-        serde_json::from_value(json!({"name": "a", "command": "y", "env": {"K": "****"}}))
-            .unwrap();
+        serde_json::from_value(json!({"name": "a", "command": "y", "env": {"K": "****"}})).unwrap();
     assert!(!format!("{next:?}").contains("hunter22"));
     let next = next.check(Some(&first)).unwrap();
     assert_eq!(next.secrets["K"].reveal(), "hunter22");
