@@ -8,6 +8,7 @@ use homing_certs::{NetworkId, NodeId};
 
 use crate::budgets::Caps;
 use crate::limits::Rates;
+use crate::mcp::McpPace;
 use crate::models::Models;
 use crate::policy::PolicySettings;
 use crate::providers::Times;
@@ -48,6 +49,8 @@ pub struct AgentSettings {
     pub models: Option<Models>,
     /// Deadlines of requests to model providers.
     pub provider_times: Times,
+    /// When MCP servers that ended are started again.
+    pub mcp: McpPace,
 }
 
 impl AgentSettings {
@@ -70,6 +73,7 @@ impl AgentSettings {
             secret_dir: None,
             models: None,
             provider_times: Times::default(),
+            mcp: McpPace::default(),
         }
     }
 

@@ -19,7 +19,7 @@ pub struct ResourceEvent {
     /// Its number in this process, from 1.
     #[serde(skip)]
     pub number: u64,
-    /// `session`, `file`, `device`.
+    /// `session`, `file`, `device`, `mcp`.
     pub resource: &'static str,
     /// `created`, `updated`, `cleared`, `deleted`.
     pub action: &'static str,

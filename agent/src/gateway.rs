@@ -18,6 +18,8 @@ mod files;
 mod health;
 mod idempotency;
 mod logs;
+mod mcp_server;
+mod mcps;
 mod models;
 mod openapi;
 mod page;
@@ -156,6 +158,7 @@ impl tower::Service<Request<Body>> for ConnectionService {
 }
 
 fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
+    let mcp = mcp_server::Server::new(&state);
     Router::new()
         .route("/", get(page::index))
         .route("/assets/app.js", get(page::script))
@@ -211,6 +214,15 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         )
         .route("/v1/models", get(v1::models::list))
         .route("/v1/models/{*id}", get(v1::models::get))
+        .route("/api/mcps", get(mcps::list).post(mcps::add))
+        .route(
+            "/api/mcps/{name}",
+            get(mcps::get).put(mcps::update).delete(mcps::remove),
+        )
+        .route("/api/mcps/{name}/enable", post(mcps::enable))
+        .route("/api/mcps/{name}/disable", post(mcps::disable))
+        .route("/api/mcps/{name}/logs", get(mcps::logs))
+        .route("/mcp", post(move |request| mcp.clone().serve(request)))
         .route("/ws", get(ws::get))
         .route("/rpc", get(rpc::get))
         .merge(more)

@@ -1,7 +1,8 @@
 //! The agent: gateway, sessions, engine and store.
 //!
 //! Inner floors, arrows point down only: `gateway` (the only place with HTTP words) → services
-//! (`sessions`, `approvals`, `models`, `files`, `audit`, `feed`, `connections`, `system`) → engine (`turn`,
+//! (`sessions`, `approvals`, `models`, `mcp`, `files`, `audit`, `feed`, `connections`, `system`) →
+//! engine (`turn`,
 //! `turn_driver`, `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
 //! `homing-transport`; the gateway meets them through the small trait [`gateway::Caller`].
 
@@ -24,6 +25,7 @@ pub mod files;
 pub mod gateway;
 pub mod idempotency;
 pub mod limits;
+pub mod mcp;
 pub mod models;
 pub mod policy;
 pub mod providers;

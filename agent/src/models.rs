@@ -12,7 +12,6 @@ mod error;
 mod key;
 mod price;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use homing_certs::UserId;
@@ -110,19 +109,19 @@ impl Models {
         Self::fixed(vec![builtin(assistant)])
     }
 
-    /// The models of an agent's database; keys are sealed with the key of its folder.
+    /// The models of an agent's database, with the sealer of its folder.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn open(
         store: Store,
-        dir: &Path,
+        sealer: Sealer,
         times: Times,
         assistant: BuiltinAssistant,
     ) -> Result<Self, StoreError> {
         let stored = Stored {
             store,
-            sealer: Sealer::new(dir),
+            sealer,
             http: Http::new(times),
             builtin: builtin(assistant),
             configured: Mutex::default(),

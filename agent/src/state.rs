@@ -19,7 +19,8 @@ use crate::feed::Feeds;
 use crate::files::Files;
 use crate::idempotency::Idempotency;
 use crate::limits::Limits;
-use crate::models::Models;
+use crate::mcp::{McpParts, Mcps};
+use crate::models::{Models, Sealer};
 use crate::policy::Policy;
 use crate::providers::BuiltinAssistant;
 use crate::sessions::{Logs, SessionError, Sessions};
@@ -87,6 +88,10 @@ pub struct AgentState {
     pub confinement: Confinement,
     /// Providers and models.
     pub models: Models,
+    /// MCP servers.
+    pub mcps: Mcps,
+    /// What models may ask for.
+    pub tools: Tools,
     /// Stored files.
     pub files: Files,
     /// The machine.
@@ -122,9 +127,21 @@ impl AgentState {
                 .collect(),
             unconfined_for_all: settings.policy.unconfined_for_all,
         };
+        // One for all: two would each make a key of their own at first use.
+        let sealer = Sealer::new(&settings.dir);
+        let (mcps, mcps_actor) = Mcps::new(McpParts {
+            store: store.clone(),
+            feeds: feeds.clone(),
+            sealer: sealer.clone(),
+            confinement: confinement.clone(),
+            home: settings.workspace(),
+            pace: settings.mcp,
+        });
         let mut builtin = tools::builtin(&settings, &system, &store, &connections);
         builtin.push(Arc::new(ShellTool::new(confinement.clone(), shell)));
-        let tools = Tools::new(builtin, audit.clone()).under(Policy::new(settings.policy.clone()));
+        let tools = Tools::new(builtin, audit.clone())
+            .under(Policy::new(settings.policy.clone()))
+            .with_source(mcps.source());
         let logs = Logs::new(store.clone(), feeds.clone());
         let minutes = u64::from(settings.policy.approval_minutes);
         let lifetime = Duration::from_secs(60 * minutes);
@@ -134,7 +151,7 @@ impl AgentState {
             None => {
                 let assistant = BuiltinAssistant::new(settings.pace);
                 let times = settings.provider_times;
-                let opened = Models::open(store.clone(), &settings.dir, times, assistant);
+                let opened = Models::open(store.clone(), sealer, times, assistant);
                 opened.await.map_err(OpenError::Store)?
             }
         };
@@ -148,7 +165,7 @@ impl AgentState {
         }
         let engine = Engine {
             models: models.clone(),
-            tools,
+            tools: tools.clone(),
             approvals: approvals.clone(),
             budgets: budgets.clone(),
         };
@@ -157,6 +174,7 @@ impl AgentState {
         let stopping = CancellationToken::new();
         tasks.spawn(actor.run(stopping.clone()));
         let snapshots = Snapshots::new(system.clone(), tasks.clone(), stopping.clone());
+        tasks.spawn(mcps_actor.run(stopping.clone()));
         let limits = Limits::new(settings.rates);
         Ok(Arc::new(Self {
             idempotency: Idempotency::new(store.clone()),
@@ -172,6 +190,8 @@ impl AgentState {
             approvals,
             confinement,
             models,
+            mcps,
+            tools,
             files,
             system,
             snapshots,

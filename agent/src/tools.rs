@@ -1,5 +1,7 @@
 //! Tools: what a model may ask for while it answers, each with the scope that the asking device needs.
 //!
+//! Some are built in; more come from a [`ToolSource`], which may change what it has at any time and has
+//! other tools for every user.
 //! A tool runs with the rights of the device in whose name the turn runs, never with the agent's own.
 //! Whether a call may run is in `permission`, by the scopes and the policy.
 
@@ -93,6 +95,15 @@ pub enum ToolError {
     Failed(String),
 }
 
+/// Tools by their name.
+pub type ToolMap = BTreeMap<String, Arc<dyn Tool>>;
+
+/// Tools that come and go.
+pub trait ToolSource: Send + Sync {
+    /// What there is now for the user in whose name a turn runs. Called on every round: cheap.
+    fn tools(&self, speaker: &Speaker) -> Arc<ToolMap>;
+}
+
 /// One tool.
 pub trait Tool: Send + Sync {
     /// How a model sees it.
@@ -146,7 +157,8 @@ pub trait Tool: Send + Sync {
 /// All tools of an agent.
 #[derive(Clone)]
 pub struct Tools {
-    by_name: Arc<BTreeMap<String, Arc<dyn Tool>>>,
+    by_name: Arc<ToolMap>,
+    source: Option<Arc<dyn ToolSource>>,
     audit: Audit,
     policy: Arc<Policy>,
 }
@@ -167,6 +179,7 @@ impl Tools {
             .collect();
         Self {
             by_name: Arc::new(by_name),
+            source: None,
             audit,
             policy: Arc::default(),
         }
@@ -181,13 +194,36 @@ impl Tools {
         }
     }
 
+    /// These and what a source has. A built-in tool wins over one of the source with its name.
+    #[must_use]
+    pub fn with_source(self, source: Arc<dyn ToolSource>) -> Self {
+        Self {
+            source: Some(source),
+            ..self
+        }
+    }
+
     /// What a model may choose from, for a device with these rights.
     #[must_use]
     pub fn specs(&self, speaker: &Speaker) -> Vec<ToolSpec> {
-        self.by_name
-            .values()
+        let more = self.source.as_ref().map(|source| source.tools(speaker));
+        let own = self.by_name.values();
+        let more = more.iter().flat_map(|more| more.iter());
+        let more = more.filter(|(name, _)| !self.by_name.contains_key(*name));
+        own.chain(more.map(|(_, tool)| tool))
             .filter(|tool| allowed(tool.as_ref(), speaker))
             .map(|tool| tool.spec())
+            .filter(|spec| !self.policy.never(&spec.name))
+            .collect()
+    }
+
+    /// Of those, the built-in ones that change nothing whatever they are called with.
+    #[must_use]
+    pub fn readers(&self, speaker: &Speaker) -> Vec<ToolSpec> {
+        let own = self.by_name.values().filter(|tool| {
+            allowed(tool.as_ref(), speaker) && tool.effect(&Value::Null) == ToolEffect::Reads
+        });
+        own.map(|tool| tool.spec())
             .filter(|spec| !self.policy.never(&spec.name))
             .collect()
     }
@@ -205,14 +241,17 @@ impl Tools {
         }
     }
 
-    fn find(&self, name: &str) -> Result<&Arc<dyn Tool>, ToolError> {
-        self.by_name
-            .get(name)
+    fn find(&self, speaker: &Speaker, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
+        if let Some(tool) = self.by_name.get(name) {
+            return Ok(tool.clone());
+        }
+        let more = self.source.as_ref().map(|source| source.tools(speaker));
+        more.and_then(|more| more.get(name).cloned())
             .ok_or_else(|| ToolError::Unknown(name.to_owned()))
     }
 
     async fn try_run(&self, speaker: Arc<Speaker>, call: &ToolCall) -> Result<Value, ToolError> {
-        let tool = self.find(&call.name)?;
+        let tool = self.find(&speaker, &call.name)?;
         // Whoever let it through: in read-only mode nothing is changed.
         if self.policy.read_only() && tool.effect(&call.arguments) == ToolEffect::Changes {
             return Err(Refusal::ReadOnly.into());

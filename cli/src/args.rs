@@ -1,5 +1,6 @@
 //! The command line.
 
+mod mcp;
 mod models;
 
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use mcp::{AddMcpArgs, McpArgs, McpCommand};
 pub(crate) use models::{
     AddModelArgs, AddProviderArgs, ModelsArgs, ModelsCommand, ProvidersArgs, ProvidersCommand,
 };
@@ -85,6 +87,8 @@ pub(crate) enum Command {
     Providers(ProvidersArgs),
     /// Which models may answer, and which of them does
     Models(ModelsArgs),
+    /// MCP servers, whose tools models may use
+    Mcp(McpArgs),
     /// What the agent wants to do and a person must approve
     Approvals {
         #[command(subcommand)]

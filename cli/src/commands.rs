@@ -23,6 +23,7 @@ pub(crate) mod join;
 mod kit;
 mod logs;
 mod manual;
+mod mcp;
 mod models;
 pub(crate) mod network;
 mod providers;
@@ -72,6 +73,7 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Deny { device } => approve::deny(&dir, device, output).await,
         Command::Providers(args) => providers::run(&dir, args, output).await,
         Command::Models(args) => models::run(&dir, args, output).await,
+        Command::Mcp(args) => mcp::run(&dir, args, output).await,
         Command::Approvals { command } => approvals::run(&dir, command, output).await,
         Command::Status => status::run(&dir, output).await,
         Command::Doctor => doctor::run(&dir, output).await,

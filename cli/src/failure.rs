@@ -65,9 +65,8 @@ fn exit_of(code: &str) -> Exit {
         "usage" | "invalid_argument" | "ticket_malformed" | "bad_name" | "bad_user"
         | "bad_scope" | "bad_ttl" | "unknown_device" | "ambiguous_device" | "unknown_agent"
         | "several_agents" | "unknown_provider" | "unknown_model" | "several_models"
-        | "unknown_profile" | "unknown_session" | "bad_base_url" | "bad_key" | "key_needed" => {
-            Exit::Usage
-        }
+        | "unknown_profile" | "unknown_session" | "bad_base_url" | "bad_key" | "key_needed"
+        | "bad_mcp" | "bad_secrets" => Exit::Usage,
         "not_reachable" | "timeout" | "no_address" => Exit::NotReachable,
         "cert_missing" | "cert_invalid" | "cert_expired" | "cert_not_yet_valid"
         | "wrong_network" | "wrong_key" | "revoked" | "unknown_signer" | "stale_policy"

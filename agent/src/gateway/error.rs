@@ -25,6 +25,7 @@ pub(super) use models::provider_error;
 use crate::approvals::ApprovalError;
 use crate::files::FileError;
 use crate::limits::RateLimited;
+use crate::mcp::McpError;
 use crate::sessions::SessionError;
 use crate::store::{ApprovalRow, StoreError};
 
@@ -35,6 +36,10 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// For everything that is not a page: nothing may run, nothing may frame it.
 const DEFAULT_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
+
+/// Marks an answer whose error is told by a protocol of its own: its body stays.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnError;
 
 /// A refusal or failure on its way to [`finish`].
 #[derive(Debug, Clone)]
@@ -176,6 +181,15 @@ impl ApiError {
         )
     }
 
+    pub(super) fn foreign_origin() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "a page of another site may not call this",
+            "call it from a program, or from a page of this agent",
+        )
+    }
+
     pub(super) fn stale_policy() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -274,6 +288,38 @@ fn ending(row: &ApprovalRow) -> String {
             by.handle, by.device
         ),
         None => format!("it is {state}: {}", row.reason),
+    }
+}
+
+impl From<McpError> for ApiError {
+    fn from(error: McpError) -> Self {
+        let text = error.to_string();
+        match error {
+            McpError::Config(_) => Self::bad_request("bad_mcp", text),
+            McpError::NotFound => Self::not_found(),
+            McpError::NameTaken => {
+                let hint = "choose another name, or update that one with PUT";
+                Self::new(StatusCode::CONFLICT, "name_taken", text, hint)
+            }
+            McpError::TooMany => {
+                let hint = "remove one first";
+                Self::new(StatusCode::CONFLICT, "too_many", text, hint)
+            }
+            McpError::Seal(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the secrets of an MCP server could not be sealed"
+                );
+                Self::internal()
+            }
+            McpError::Store(error) => error.into(),
+            McpError::Closed => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                text,
+                "try again soon",
+            ),
+        }
     }
 }
 
@@ -393,6 +439,9 @@ pub(super) fn finish(
 fn foreign_error(response: &Response<Body>) -> Option<ApiError> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    if response.extensions().get::<OwnError>().is_some() {
         return None;
     }
     let (code, message) = match status {

@@ -120,6 +120,16 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/responses", Scope("chat"), Run),
     route("GET", "/v1/models", Scope("chat"), Read),
     route("GET", "/v1/models/{*id}", Scope("chat"), Read),
+    route("GET", "/api/mcps", Scope("mcp"), Read),
+    route("POST", "/api/mcps", Scope("mcp"), Write),
+    route("GET", "/api/mcps/{name}", Scope("mcp"), Read),
+    route("PUT", "/api/mcps/{name}", Scope("mcp"), Write),
+    route("DELETE", "/api/mcps/{name}", Scope("mcp"), Write),
+    route("POST", "/api/mcps/{name}/enable", Scope("mcp"), Write),
+    route("POST", "/api/mcps/{name}/disable", Scope("mcp"), Write),
+    route("GET", "/api/mcps/{name}/logs", Scope("mcp"), Read),
+    // Every tool behind it checks its own scope, and an agent run is counted as one.
+    route("POST", "/mcp", Admitted, Read),
     route("GET", "/ws", Scope("chat"), Read),
     route("GET", "/rpc", Admitted, Read),
 ];

@@ -31,7 +31,7 @@ impl Tools {
     /// [`ToolError::Unknown`], [`ToolError::Forbidden`], [`ToolError::Policy`],
     /// [`ToolError::Unaudited`].
     pub async fn judge(&self, speaker: &Speaker, call: &ToolCall) -> Result<Permission, ToolError> {
-        let tool = self.find(&call.name)?;
+        let tool = self.find(speaker, &call.name)?;
         let scope = tool.scope().unwrap_or_default();
         let effect = tool.effect(&call.arguments);
         let judged = match allowed(tool.as_ref(), speaker) {
@@ -83,7 +83,7 @@ impl Tools {
     /// # Errors
     /// When the call could not run.
     pub async fn bind(&self, speaker: &Speaker, call: &ToolCall) -> Result<Value, ToolError> {
-        let tool = self.find(&call.name)?;
+        let tool = self.find(speaker, &call.name)?;
         tool.bind(speaker, &call.arguments).await
     }
 }

@@ -32,6 +32,7 @@ fn request(route: &Route) -> Request<Body> {
     Request::builder()
         .method(route.method)
         .uri(path)
+        .header("host", "127.0.0.1")
         .body(Body::from("x"))
         .unwrap()
 }

@@ -21,6 +21,8 @@ mod files;
 mod idempotency;
 mod injected;
 mod liveness;
+mod mcp;
+mod mcp_server;
 mod models;
 mod network;
 mod providers;

@@ -61,6 +61,11 @@ const FAULTS: &[&str] = &[
     "provider redirects",
     "TLS fails",
     "agent killed in mid-answer",
+    "MCP server crashes in a call",
+    "MCP call that hangs",
+    "MCP server writes garbage",
+    "MCP message above 1 MiB",
+    "MCP server leaves processes behind",
 ];
 
 /// Folders of the packages whose tests may be named.

@@ -22,6 +22,7 @@ mod floors;
 mod hosts;
 mod kit;
 mod machine;
+mod mcp;
 mod models;
 mod pty;
 mod recovery;
