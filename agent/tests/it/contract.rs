@@ -111,7 +111,8 @@ async fn every_specified_frame_of_the_agent_is_seen_on_a_socket() {
     rig.call(&device, crate::rig::post("/api/upload?filename=a", "x"))
         .await;
     note(ws.until("resource_event").await);
-    ws.send(json!({ "type": "subscribe", "topics": ["system"] })).await;
+    ws.send(json!({ "type": "subscribe", "topics": ["system"] }))
+        .await;
     note(ws.until("system_snapshot").await);
     compare("server_frames", &seen);
 }
