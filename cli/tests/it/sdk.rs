@@ -10,15 +10,12 @@ use crate::kit::Dir;
 
 /// Cargo's directory for files of tests is beside it.
 fn installed(what: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("../sdk")
-        .join(what);
-    assert!(
-        path.exists(),
-        "{} is missing; .ci/sdk installs it",
-        path.display()
-    );
-    path
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
+    let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/sdk"))
+        .env("CARGO_TARGET_DIR", &target)
+        .status();
+    assert!(done.unwrap().success(), ".ci/sdk could not install them");
+    target.join("sdk").join(what)
 }
 
 fn source(name: &str) -> PathBuf {
