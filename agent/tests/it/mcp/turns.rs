@@ -77,7 +77,7 @@ async fn an_interrupt_reaches_the_server() {
         .await;
     let end = ws.wait_for("turn_complete").await;
     assert_eq!(end["reason"], "interrupted");
-    assert!(before.elapsed() < Duration::from_secs(1));
+    assert!(before.elapsed() < Duration::from_secs(5));
     bench.logged("cancelled").await;
 }
 
