@@ -74,22 +74,22 @@ pub(crate) enum ModelsCommand {
     Available,
     /// Remove a model
     Remove {
-        /// <provider>/<model>, or its id
+        /// `<provider>/<model>`, or its id
         model: String,
     },
     /// Let a model answer again
     Enable {
-        /// <provider>/<model>, or its id
+        /// `<provider>/<model>`, or its id
         model: String,
     },
     /// Keep a model from answering
     Disable {
-        /// <provider>/<model>, or its id
+        /// `<provider>/<model>`, or its id
         model: String,
     },
     /// Make a model the one that answers where nothing else is said
     Default {
-        /// <provider>/<model>, or its id
+        /// `<provider>/<model>`, or its id
         model: String,
     },
 }
