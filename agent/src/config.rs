@@ -11,6 +11,7 @@ use crate::limits::Rates;
 use crate::mcp::McpPace;
 use crate::models::Models;
 use crate::policy::PolicySettings;
+use crate::prompt::ContextSettings;
 use crate::providers::Times;
 use crate::tools::ToolSettings;
 
@@ -40,6 +41,8 @@ pub struct AgentSettings {
     pub tools: ToolSettings,
     /// What tools may do; by default what reads may run and what changes is asked about.
     pub policy: PolicySettings,
+    /// What models are told before a conversation.
+    pub context: ContextSettings,
     /// Folders besides the workspace in which the shell tool may start programs; none by default.
     pub shell_roots: Vec<PathBuf>,
     /// What programs that the agent starts never see: by default the agent's own directory. The
@@ -69,6 +72,7 @@ impl AgentSettings {
             pace: Duration::from_millis(5),
             tools: ToolSettings::default(),
             policy: PolicySettings::default(),
+            context: ContextSettings::default(),
             shell_roots: Vec::new(),
             secret_dir: None,
             models: None,

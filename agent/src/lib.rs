@@ -2,8 +2,7 @@
 //!
 //! Inner floors, arrows point down only: `gateway` (the only place with HTTP words) → services
 //! (`sessions`, `approvals`, `models`, `mcp`, `files`, `audit`, `feed`, `connections`, `system`) →
-//! engine (`turn`,
-//! `turn_driver`, `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
+//! engine (`turn`, `turn_driver`, `prompt`, `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
 //! `homing-transport`; the gateway meets them through the small trait [`gateway::Caller`].
 
 #![forbid(unsafe_code)]
@@ -18,6 +17,7 @@ pub mod config;
 pub mod confine;
 pub mod confirmed_time;
 pub mod connections;
+pub mod context_report;
 pub mod denied;
 pub mod enrolment;
 pub mod feed;
@@ -28,6 +28,7 @@ pub mod limits;
 pub mod mcp;
 pub mod models;
 pub mod policy;
+pub mod prompt;
 pub mod providers;
 pub mod sessions;
 pub mod state;

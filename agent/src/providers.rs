@@ -57,6 +57,14 @@ pub struct ToolSpec {
     pub parameters: Value,
 }
 
+impl ToolSpec {
+    /// About how many bytes of a model's context it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.name.len() + self.description.len() + self.parameters.to_string().len()
+    }
+}
+
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelEvent {

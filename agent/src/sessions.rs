@@ -10,6 +10,7 @@ mod asked;
 mod event;
 mod log;
 mod logs;
+mod past;
 mod queue;
 mod run;
 mod speaker;
@@ -31,6 +32,7 @@ pub use speaker::Speaker;
 use crate::audit::Audit;
 use crate::feed::Feeds;
 use crate::store::{SessionRow, Store, StoreError};
+use crate::turn;
 use crate::turn_driver::Engine;
 
 /// Longest session id, in bytes: room for a platform's prefix and its longest ids.
@@ -339,6 +341,25 @@ impl Sessions {
             }
         };
         Ok(Follow { log, cursor })
+    }
+
+    /// What a model would see of a session before a message that comes now, with the turn of each.
+    ///
+    /// # Errors
+    /// When the id is not one or the database fails.
+    pub async fn past(
+        &self,
+        user: UserId,
+        session: &str,
+    ) -> Result<(Vec<turn::Said>, Vec<i64>), SessionError> {
+        let key = key(user, session)?;
+        Ok(past::before(&self.inner.store, user, key.session, i64::MAX).await?)
+    }
+
+    /// What turns work with.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
     }
 
     /// Starts the turns that an earlier process had accepted and not begun, and closes those that it

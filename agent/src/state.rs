@@ -22,6 +22,7 @@ use crate::limits::Limits;
 use crate::mcp::{McpParts, Mcps};
 use crate::models::{Models, Sealer};
 use crate::policy::Policy;
+use crate::prompt::Prompts;
 use crate::providers::BuiltinAssistant;
 use crate::sessions::{Logs, SessionError, Sessions};
 use crate::store::{Store, StoreError};
@@ -168,6 +169,11 @@ impl AgentState {
             tools: tools.clone(),
             approvals: approvals.clone(),
             budgets: budgets.clone(),
+            prompts: Prompts::new(
+                settings.name.clone(),
+                settings.workspace(),
+                settings.context,
+            ),
         };
         let (sessions, actor) = Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
         let tasks = TaskTracker::new();

@@ -203,6 +203,12 @@ impl Tools {
         }
     }
 
+    /// Whether nothing may be changed.
+    #[must_use]
+    pub fn read_only(&self) -> bool {
+        self.policy.read_only()
+    }
+
     /// What a model may choose from, for a device with these rights.
     #[must_use]
     pub fn specs(&self, speaker: &Speaker) -> Vec<ToolSpec> {

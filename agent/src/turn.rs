@@ -5,14 +5,19 @@
 //! round. The machine can be written down and read again, so that a turn which waits for a person's
 //! approval outlives the process.
 
+mod compaction;
 mod context;
 mod events;
+mod silence;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
+pub use compaction::Plan;
+pub(crate) use compaction::shorten;
 pub use context::{PRUNED, prune, size};
 pub use events::{Effect, End, EndReason, Event, Verdict};
+pub use silence::NO_REPLY;
 pub use words::{Said, Tokens, ToolCall, ToolOutcome, Usage};
 
 /// Calls of the model in one turn: a model that still asks for tools after this many is going in circles.
@@ -23,6 +28,9 @@ pub const MAX_CALLS: usize = 16;
 pub const MAX_TEXT: usize = 128 << 10;
 /// Result of one tool as the model sees it, in bytes.
 pub const MAX_RESULT: usize = 64 << 10;
+/// Messages that a model sees; more are told shorter, however small they are: a model loses its thread,
+/// and so many are read from the disk for every turn.
+pub const MAX_SAID: usize = 400;
 /// Times that what was said may be told shorter in one turn; a turn that needs more is going in circles.
 pub const MAX_COMPACTIONS: usize = 3;
 
@@ -34,6 +42,9 @@ pub struct Turn {
     rooms: Vec<usize>,
     choice: usize,
     compactions: usize,
+    /// Calls of models that were not for telling something shorter.
+    #[serde(default)]
+    rounds: usize,
     answer: String,
     usage: Usage,
 }
@@ -45,6 +56,9 @@ enum State {
     /// The model speaks.
     Model {
         text: String,
+        /// Bytes of it that were shown.
+        #[serde(default)]
+        shown: usize,
         calls: Vec<ToolCall>,
     },
     /// What was said is told shorter.
@@ -126,7 +140,8 @@ impl Turn {
             (State::Model { .. } | State::Compacting, Event::OverBudget(text)) => {
                 self.stop(EndReason::OverBudget(text))
             }
-            (State::Compacting, Event::Compacted(said)) => {
+            (State::Compacting, Event::Compacted { said, usage }) => {
+                self.usage.merge(usage);
                 self.said = said;
                 self.call_model()
             }
@@ -139,7 +154,7 @@ impl Turn {
     }
 
     fn call_model(&mut self) -> Vec<Effect> {
-        if self.usage.model_calls == MAX_ROUNDS as u64 {
+        if self.rounds == MAX_ROUNDS {
             let text = format!("no answer after {MAX_ROUNDS} rounds of tools");
             return self.stop(EndReason::Failed(text));
         }
@@ -152,9 +167,16 @@ impl Turn {
                 "the conversation is longer than the {room} bytes that fit into the model's context"
             ));
         }
+        if self.said.len() > MAX_SAID {
+            return self.compact(format!(
+                "the conversation has more than {MAX_SAID} messages"
+            ));
+        }
+        self.rounds += 1;
         self.usage.model_calls += 1;
         self.state = State::Model {
             text: String::new(),
+            shown: 0,
             calls: vec![],
         };
         vec![Effect::CallModel {
@@ -182,14 +204,36 @@ impl Turn {
         ]
     }
 
+    /// What may still become [`NO_REPLY`] is held back.
     fn take_text(&mut self, piece: String) -> Vec<Effect> {
-        if self.answer.len() + piece.len() > MAX_TEXT {
+        let State::Model { text, .. } = &mut self.state else {
+            return vec![];
+        };
+        if self.answer.len() + text.len() + piece.len() > MAX_TEXT {
             let text = format!("the answer grew above {MAX_TEXT} bytes");
             return self.stop(EndReason::Failed(text));
         }
-        if let State::Model { text, .. } = &mut self.state {
-            text.push_str(&piece);
+        text.push_str(&piece);
+        match silence::may_become(text) {
+            true => vec![],
+            false => self.show_rest(),
         }
+    }
+
+    /// Shows what the model has said in this round and nobody has seen yet.
+    fn show_rest(&mut self) -> Vec<Effect> {
+        let State::Model { text, shown, .. } = &mut self.state else {
+            return vec![];
+        };
+        let mut piece = text[*shown..].to_owned();
+        if piece.is_empty() {
+            return vec![];
+        }
+        // What was said before the tools ran is a paragraph of its own.
+        if *shown == 0 && !self.answer.is_empty() && !self.answer.ends_with('\n') {
+            piece.insert_str(0, "\n\n");
+        }
+        *shown = text.len();
         self.answer.push_str(&piece);
         vec![Effect::ShowText(piece)]
     }
@@ -225,7 +269,15 @@ impl Turn {
     }
 
     fn round_finished(&mut self) -> Vec<Effect> {
-        let State::Model { text, calls } = std::mem::take(&mut self.state) else {
+        let State::Model { text, .. } = &self.state else {
+            return vec![];
+        };
+        let silent = silence::is(text);
+        let mut effects = match silent {
+            true => vec![],
+            false => self.show_rest(),
+        };
+        let State::Model { text, calls, .. } = std::mem::take(&mut self.state) else {
             return vec![];
         };
         self.said.push(Said::Assistant {
@@ -234,10 +286,14 @@ impl Turn {
         });
         if calls.is_empty() {
             self.state = State::Ended;
-            return vec![Effect::End(self.end(EndReason::Done))];
+            let reason = match silent && self.answer.is_empty() {
+                true => EndReason::NoReply,
+                false => EndReason::Done,
+            };
+            effects.push(Effect::End(self.end(reason)));
+            return effects;
         }
         self.usage.tool_calls += calls.len() as u64;
-        let mut effects = Vec::with_capacity(calls.len() * 2);
         for call in &calls {
             effects.push(Effect::ShowCall(call.clone()));
             effects.push(Effect::Decide(call.clone()));

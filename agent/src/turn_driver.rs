@@ -3,6 +3,7 @@
 //! future and ends with it.
 
 mod answers;
+mod compaction;
 mod metering;
 mod sink;
 
@@ -13,16 +14,18 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-pub use sink::{ShowFailed, Shown, Sink};
+pub use sink::{Compacted, ShowFailed, Shown, Sink};
 
 use answers::{Answers, ends_round};
+use compaction::{Compaction, Step};
 use metering::Metering;
 use sink::show_text;
 
 use crate::approvals::{Approvals, Origin, Outcome};
 use crate::budgets::Budgets;
 use crate::models::{Choice, Models};
-use crate::providers::ModelRequest;
+use crate::prompt::{Asker, Prompt, Prompts};
+use crate::providers::{ModelRequest, ToolSpec};
 use crate::tools::{Permission, Tools};
 use crate::turn::{Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn, Verdict};
 
@@ -37,16 +40,26 @@ pub struct Engine {
     pub approvals: Approvals,
     /// What models may cost.
     pub budgets: Budgets,
+    /// What models are told first.
+    pub prompts: Prompts,
 }
 
 /// How a turn begins.
 #[derive(Debug)]
 pub enum Begin {
     /// With what was said; the last is the person's message.
-    Anew(Vec<Said>),
+    Anew {
+        /// Oldest first.
+        said: Vec<Said>,
+        /// Of which turns the first of these are; none for what no turn of the session said.
+        turns: Vec<i64>,
+    },
     /// Where an earlier process left it.
     Again(Box<Turn>),
 }
+
+/// For people, when the list of models is shorter than it was.
+const MODEL_GONE: &str = "the model that answered before has gone; ask again";
 
 /// One turn that runs.
 struct Drive<'a> {
@@ -54,7 +67,12 @@ struct Drive<'a> {
     origin: Origin,
     choices: &'a [Choice],
     sink: &'a dyn Sink,
+    prompt: Prompt,
     answers: Option<Answers>,
+    /// What is told shorter now; the answers are its.
+    compaction: Option<Compaction>,
+    /// Of which turns the first messages are.
+    turns: Vec<i64>,
     /// The model that answers now.
     speaking: usize,
     /// What is set aside for its answer.
@@ -77,12 +95,21 @@ pub async fn drive(
     sink: &dyn Sink,
     cancel: &CancellationToken,
 ) -> Option<End> {
+    let asker = Asker {
+        speaker: &origin.speaker,
+        session: &origin.session,
+        read_only: engine.tools.read_only(),
+    };
+    let prompt = engine.prompts.of(asker).await;
     let mut drive = Drive {
         engine,
         origin,
         choices,
         sink,
+        prompt,
         answers: None,
+        compaction: None,
+        turns: Vec::new(),
         speaking: 0,
         metering: Metering::new(engine.budgets.clone()),
         tools: FuturesUnordered::new(),
@@ -92,8 +119,9 @@ pub async fn drive(
         end: None,
     };
     let (mut turn, first) = match begin {
-        Begin::Anew(said) => {
-            let rooms = choices.iter().map(Choice::room).collect();
+        Begin::Anew { said, turns } => {
+            drive.turns = turns;
+            let rooms = drive.rooms();
             (Turn::new(), Event::Begin { said, rooms })
         }
         Begin::Again(turn) => (*turn, Event::Resume),
@@ -107,7 +135,10 @@ pub async fn drive(
             return Some(end);
         }
         drive.tell_waiting(&turn).await;
-        events = drive.next(cancel).await.into();
+        events = match drive.next(cancel).await {
+            Ok(events) => events.into(),
+            Err(failed) => return Some(end_unshown(&mut turn, drive.end, failed)),
+        };
         let stopped = events.front() == Some(&Event::Interrupt);
         if stopped && sink.goes_on_later() && turn.outlives_restart() {
             return None;
@@ -130,6 +161,9 @@ impl Drive<'_> {
                     Effect::CallModel { said, choice } => {
                         events.extend(self.call_model(said, choice).await);
                     }
+                    Effect::Compact { said, choice, room } => {
+                        events.extend(self.begin_compaction(&said, choice, room).await?);
+                    }
                     Effect::StopAll => self.stop_all().await,
                     effect => events.extend(self.perform(effect)),
                 }
@@ -141,10 +175,6 @@ impl Drive<'_> {
     /// Does an effect; what is known at once comes back as an event.
     fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Compact { .. } => {
-                let text = "the conversation is too long for the model; begin a new session";
-                return Some(Event::CompactionFailed(text.to_owned()));
-            }
             Effect::RunTool { call, approval } => {
                 let (engine, origin) = (self.engine.clone(), self.origin.clone());
                 self.tools
@@ -162,7 +192,11 @@ impl Drive<'_> {
             Effect::ShowStatus(status) => self.shown.push(Shown::Status(status)),
             Effect::End(end) => self.end = Some(end),
             // These wait, so `handle` does them.
-            Effect::Keep | Effect::Decide(_) | Effect::CallModel { .. } | Effect::StopAll => {}
+            Effect::Keep
+            | Effect::Decide(_)
+            | Effect::CallModel { .. }
+            | Effect::Compact { .. }
+            | Effect::StopAll => {}
         }
         None
     }
@@ -214,48 +248,148 @@ impl Drive<'_> {
 
     async fn stop_all(&mut self) {
         self.answers = None;
+        self.compaction = None;
         self.tools = FuturesUnordered::new();
         self.people = FuturesUnordered::new();
         self.metering.cut_off().await;
     }
 
+    /// Bytes of conversation that fit beside what every call carries, for each model.
+    fn rooms(&self) -> Vec<usize> {
+        let tools: usize = self.tool_specs().iter().map(ToolSpec::size).sum();
+        let room = |choice: &Choice| {
+            let whole = choice.room();
+            whole.saturating_sub(tools + self.prompt.text(whole).len())
+        };
+        self.choices.iter().map(room).collect()
+    }
+
+    fn tool_specs(&self) -> Vec<ToolSpec> {
+        self.engine.tools.specs(&self.origin.speaker)
+    }
+
     async fn call_model(&mut self, said: Vec<Said>, choice: usize) -> Option<Event> {
         let Some(chosen) = self.choices.get(choice) else {
-            let text = "the model that answered before has gone; ask again";
-            return Some(Event::ModelFailed(text.to_owned()));
+            return Some(Event::ModelFailed(MODEL_GONE.to_owned()));
         };
         let request = ModelRequest {
             model: chosen.model.clone(),
-            system: String::new(),
+            system: self.prompt.text(chosen.room()),
             said,
-            tools: self.engine.tools.specs(&self.origin.speaker),
+            tools: self.tool_specs(),
             max_output_tokens: chosen.max_output_tokens,
         };
+        self.speaking = choice;
+        self.ask(chosen, request).await
+    }
+
+    /// Asks a model when the budget allows it; else says what happened.
+    async fn ask(&mut self, chosen: &Choice, request: ModelRequest) -> Option<Event> {
         if let Err(refused) = self.metering.begin(&self.origin, chosen, &request).await {
             return Some(Event::OverBudget(refused));
         }
-        self.speaking = choice;
         self.answers = Some(Answers::new(chosen.provider.ask(request)));
         None
     }
 
-    async fn next(&mut self, cancel: &CancellationToken) -> Vec<Event> {
+    async fn begin_compaction(
+        &mut self,
+        said: &[Said],
+        choice: usize,
+        room: usize,
+    ) -> Result<Option<Event>, ShowFailed> {
+        let choices = self.choices;
+        let Some(chosen) = choices.get(choice) else {
+            return Ok(Some(Event::CompactionFailed(MODEL_GONE.to_owned())));
+        };
+        // What was shown before comes before the pause.
+        self.show().await?;
+        self.speaking = choice;
+        let mut compaction = Compaction::new(said, room);
+        let step = compaction.begin(chosen);
+        self.compaction = Some(compaction);
+        self.go_on_compacting(step, chosen).await
+    }
+
+    async fn go_on_compacting(
+        &mut self,
+        step: Step,
+        chosen: &Choice,
+    ) -> Result<Option<Event>, ShowFailed> {
+        let done = match step {
+            Step::Ask(request) => {
+                let refused = self.ask(chosen, request).await;
+                if refused.is_some() {
+                    self.compaction = None;
+                }
+                return Ok(refused);
+            }
+            Step::Done(done) => done,
+        };
+        let covered = self
+            .compaction
+            .take()
+            .map_or(0, |compaction| compaction.covered());
+        let covered = covered.min(self.turns.len());
+        let newest = self.turns.drain(..covered).max();
+        if covered > 0 {
+            // The summary, or what stands in its place, is now the first message.
+            self.turns.insert(0, newest.unwrap_or(0));
+        }
+        if let (Some(text), Some(turn_id)) = (done.summary, newest.filter(|turn| *turn > 0)) {
+            let model = chosen.label.clone();
+            self.sink
+                .compacted(Compacted {
+                    turn_id,
+                    text,
+                    model,
+                })
+                .await;
+        }
+        Ok(Some(Event::Compacted {
+            said: done.said,
+            usage: done.usage,
+        }))
+    }
+
+    /// What the model says while it tells something shorter is not for people.
+    async fn compact(&mut self, events: Vec<Event>) -> Result<Vec<Event>, ShowFailed> {
+        let choices = self.choices;
+        let Some(chosen) = choices.get(self.speaking) else {
+            return Ok(vec![]);
+        };
+        let mut out = Vec::new();
+        for event in events {
+            let Some(compaction) = &mut self.compaction else {
+                break;
+            };
+            if let Some(step) = compaction.take(event, chosen) {
+                out.extend(self.go_on_compacting(step, chosen).await?);
+            }
+        }
+        Ok(out)
+    }
+
+    async fn next(&mut self, cancel: &CancellationToken) -> Result<Vec<Event>, ShowFailed> {
         let price = self
             .choices
             .get(self.speaking)
             .and_then(|choice| choice.price);
-        let events = tokio::select! {
+        let (events, spoken) = tokio::select! {
             biased;
-            () = cancel.cancelled() => vec![Event::Interrupt],
-            events = answers::next(&mut self.answers, price) => events,
-            Some(event) = self.people.next() => vec![event],
-            Some(outcome) = self.tools.next() => vec![Event::ToolDone(outcome)],
+            () = cancel.cancelled() => (vec![Event::Interrupt], false),
+            events = answers::next(&mut self.answers, price) => (events, true),
+            Some(event) = self.people.next() => (vec![event], false),
+            Some(outcome) = self.tools.next() => (vec![Event::ToolDone(outcome)], false),
         };
         self.metering.listen(&events).await;
         if events.iter().any(ends_round) {
             self.answers = None;
         }
-        events
+        match spoken && self.compaction.is_some() {
+            true => self.compact(events).await,
+            false => Ok(events),
+        }
     }
 }
 

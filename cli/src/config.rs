@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use homing_agent::budgets::Caps;
 use homing_agent::policy::PolicySettings;
+use homing_agent::prompt::ContextSettings;
 use homing_agent::tools::ToolSettings;
 use homing_transport::Relay;
 use serde::Deserialize;
@@ -36,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsSection,
     /// What tools may do. Default: what reads may run, what changes something is asked about.
     pub(crate) policy: PolicySettings,
+    /// What models are told before a conversation.
+    pub(crate) context: ContextSettings,
     pub(crate) shell: ShellSection,
     pub(crate) tools: ToolSettings,
     pub(crate) budgets: BudgetsSection,
@@ -146,6 +149,7 @@ impl Default for Config {
             tools: ToolSettings::default(),
             budgets: BudgetsSection::default(),
             policy: PolicySettings::default(),
+            context: ContextSettings::default(),
             shell: ShellSection::default(),
         }
     }
@@ -241,6 +245,7 @@ impl Config {
             .caps()
             .map_err(|error| wrong(error.to_string()))?;
         config.policy.check().map_err(wrong)?;
+        config.context.check().map_err(wrong)?;
         if let Some(root) = config.shell.roots.iter().find(|root| !root.is_absolute()) {
             let root = root.display();
             return Err(wrong(format!("shell.roots: {root} is not an absolute path")).into());

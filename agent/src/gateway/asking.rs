@@ -209,6 +209,7 @@ impl Asked {
             Event::TurnComplete { usage, reason } => {
                 let (text, model) = match self.response.take() {
                     Some(response) if reason == "done" => response,
+                    None if reason == "no_reply" => Default::default(),
                     _ => return Err(ended(&reason, self.error.take())),
                 };
                 self.ready

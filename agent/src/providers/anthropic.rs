@@ -55,6 +55,10 @@ fn messages(said: &[Said]) -> Vec<Value> {
     for one in said {
         let (role, content) = match one {
             Said::User(text) => ("user", vec![json!({ "type": "text", "text": text })]),
+            Said::Summary(text) => {
+                let text = Said::labelled(text);
+                ("user", vec![json!({ "type": "text", "text": text })])
+            }
             Said::Assistant { text, calls } => {
                 let text = (!text.is_empty()).then(|| json!({ "type": "text", "text": text }));
                 let calls = calls.iter().map(|call| {
@@ -77,7 +81,7 @@ fn messages(said: &[Said]) -> Vec<Value> {
                 ("user", vec![result])
             }
         };
-        if content.is_empty() || (messages.is_empty() && !matches!(one, Said::User(_))) {
+        if content.is_empty() || (messages.is_empty() && role != "user") {
             continue;
         }
         match messages.last_mut() {

@@ -50,6 +50,7 @@ pub(super) fn body(request: &ModelRequest, profile: Profile) -> Value {
 fn message(said: &Said) -> Option<Value> {
     Some(match said {
         Said::User(text) => json!({ "role": "user", "content": text }),
+        Said::Summary(text) => json!({ "role": "user", "content": Said::labelled(text) }),
         Said::Assistant { text, calls } if calls.is_empty() => {
             if text.is_empty() {
                 return None;

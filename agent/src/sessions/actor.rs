@@ -333,7 +333,7 @@ fn to_json<T: serde::Serialize>(value: &T) -> String {
 
 pub(super) fn state_of(reason: &str) -> TurnState {
     match reason {
-        "done" => TurnState::Done,
+        "done" | "no_reply" => TurnState::Done,
         "failed" | "restarted" | "over_budget" => TurnState::Failed,
         _ => TurnState::Cancelled,
     }

@@ -128,7 +128,7 @@ pub enum SessionEvent {
     TurnComplete {
         /// What it used.
         usage: Usage,
-        /// `done`, `interrupted`, `failed`, `over_budget`, `revoked`, `removed`, `restarted` or `shutdown`.
+        /// `done`, `no_reply`, `interrupted`, `failed`, `over_budget`, `revoked`, `removed`, `restarted` or `shutdown`.
         reason: String,
     },
     /// Everything before was forgotten.

@@ -6,17 +6,16 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::actor::state_of;
+use super::past;
 use super::{Active, Inner, SessionEvent, SessionKey, SessionLog, Speaker};
 use crate::approvals::{self, Origin};
 use crate::audit::{Entry, Kind};
-use crate::store::{EndOfTurn, PendingTurn, StoreError};
+use crate::store::{EndOfTurn, PendingTurn, StoreError, Summary};
 use crate::turn::{End, EndReason, Said, Turn, Usage};
-use crate::turn_driver::{self, Begin, ShowFailed, Shown, Sink};
+use crate::turn_driver::{self, Begin, Compacted, ShowFailed, Shown, Sink};
 
 /// Why turns are cancelled when the agent goes.
 pub(super) const SHUTDOWN: &str = "shutdown";
-/// Messages of the session that a model sees besides the new one.
-const HISTORY: usize = 40;
 
 /// The end of a turn, not stored yet: the actor frees the turn's place first, so that whoever sees
 /// the end can start the next one.
@@ -111,7 +110,7 @@ async fn try_run(
     .await?;
     let begin = match &turn.checkpoint {
         Some(checkpoint) => Begin::Again(Box::new(machine(turn.turn_id, checkpoint)?)),
-        None => Begin::Anew(context(inner, &turn).await?),
+        None => begin(inner, &turn).await?,
     };
     let engine = &inner.engine;
     let choices = engine.models.choose(turn.user, &turn.session).await?;
@@ -147,28 +146,17 @@ fn machine(turn_id: i64, checkpoint: &str) -> Result<Turn, StoreError> {
         .map_err(|error| StoreError::Value(format!("checkpoint of turn {turn_id}: {error}")))
 }
 
-async fn context(inner: &Inner, turn: &PendingTurn) -> Result<Vec<Said>, StoreError> {
-    let history = inner
-        .store
-        .messages_before(turn.user, turn.session.clone(), turn.turn_id, HISTORY)
-        .await?;
-    let mut said: Vec<Said> = history
-        .into_iter()
-        .map(|(role, text)| match role.as_str() {
-            "user" => Said::User(text),
-            _ => Said::Assistant {
-                text,
-                calls: vec![],
-            },
-        })
-        .collect();
+async fn begin(inner: &Inner, turn: &PendingTurn) -> Result<Begin, StoreError> {
+    let before = past::before(&inner.store, turn.user, turn.session.clone(), turn.turn_id);
+    let (mut said, turns) = before.await?;
     said.push(Said::User(turn.text.clone()));
-    Ok(said)
+    Ok(Begin::Anew { said, turns })
 }
 
 fn reason_of(end: &End, active: &Active) -> &'static str {
     match &end.reason {
         EndReason::Done => "done",
+        EndReason::NoReply => "no_reply",
         EndReason::Failed(_) => "failed",
         EndReason::OverBudget(_) => "over_budget",
         EndReason::Interrupted => active.why.get().copied().unwrap_or("interrupted"),
@@ -186,7 +174,7 @@ fn last_events(end: &End, reason: &str, model: String) -> Vec<SessionEvent> {
         EndReason::Failed(text) | EndReason::OverBudget(text) => {
             events.push(SessionEvent::Error { text: text.clone() });
         }
-        EndReason::Interrupted => {}
+        EndReason::Interrupted | EndReason::NoReply => {}
     }
     events.push(SessionEvent::TurnComplete {
         usage: end.usage,
@@ -269,6 +257,27 @@ impl Sink for LogSink<'_> {
                 tracing::error!(%error, turn_id, "a turn that waits could not be stored");
                 ShowFailed
             })
+        }
+        .boxed()
+    }
+
+    fn compacted(&self, summary: Compacted) -> BoxFuture<'_, ()> {
+        async move {
+            let (user, session) = (self.turn.user, self.turn.session.clone());
+            let Compacted {
+                turn_id,
+                text,
+                model,
+            } = summary;
+            let summary = Summary {
+                turn_id,
+                text,
+                model,
+            };
+            // Lost, it costs the next turn another one.
+            if let Err(error) = self.inner.store.keep_summary(user, session, summary).await {
+                tracing::error!(%error, turn_id, "a summary could not be stored");
+            }
         }
         .boxed()
     }

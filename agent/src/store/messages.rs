@@ -223,34 +223,6 @@ impl Store {
         .await
     }
 
-    /// The user's and the assistant's last messages of a session, oldest first: `(role, text)`.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn messages_before(
-        &self,
-        user: UserId,
-        session: String,
-        before_turn: i64,
-        limit: usize,
-    ) -> Result<Vec<(String, String)>, StoreError> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT role, text FROM messages
-                 WHERE user_id = ?1 AND session_id = ?2 AND turn_id < ?3 ORDER BY id DESC LIMIT ?4",
-            )?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = statement.query_map(
-                params![user.as_bytes(), session, before_turn, limit],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?;
-            let mut rows: Vec<_> = rows.collect::<Result<_, _>>()?;
-            rows.reverse();
-            Ok(rows)
-        })
-        .await
-    }
-
     /// Forgets a session's messages and events. Its numbers go on. False when there is no such session.
     ///
     /// # Errors
@@ -272,6 +244,7 @@ impl Store {
             }
             for sql in [
                 "DELETE FROM events WHERE user_id = ?1 AND session_id = ?2",
+                "DELETE FROM summaries WHERE user_id = ?1 AND session_id = ?2",
                 // A message whose turn still waits must survive, or the turn would have no question.
                 "DELETE FROM messages WHERE user_id = ?1 AND session_id = ?2 AND turn_id NOT IN
                    (SELECT id FROM turns WHERE user_id = ?1 AND session_id = ?2

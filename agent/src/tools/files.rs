@@ -23,7 +23,8 @@ use write::MAX_WRITE;
 
 use super::bounds::ROOM;
 use super::settings::FileSettings;
-use super::{Tool, ToolEffect, ToolError, arguments};
+use super::{Action, Tool, ToolEffect, ToolError, arguments};
+use crate::prompt::FILES;
 use crate::providers::ToolSpec;
 use crate::sessions::Speaker;
 
@@ -103,6 +104,15 @@ impl FileFolders {
         Self {
             roots: Arc::new(roots),
         }
+    }
+
+    /// Opens a regular file to read from. Blocks.
+    ///
+    /// # Errors
+    /// [`FilesError`], also when a link leads out of the folder.
+    pub fn open(&self, path: &str) -> Result<std::fs::File, FilesError> {
+        let (root, inside) = self.roots.enter(path)?;
+        root.file(&inside)
     }
 
     async fn blocking(
@@ -305,6 +315,17 @@ impl Tool for WriteFileTool {
 
     fn effect(&self, _: &Value) -> ToolEffect {
         ToolEffect::Changes
+    }
+
+    /// What every later turn is told is never written without a person, whatever the policy allows.
+    fn at_least(&self, given: &Value) -> Action {
+        let name = given["path"]
+            .as_str()
+            .and_then(|path| path.rsplit('/').next());
+        match name.is_some_and(|name| FILES.contains(&name)) {
+            true => Action::Ask,
+            false => Action::Allow,
+        }
     }
 
     fn run(&self, _: Arc<Speaker>, given: Value) -> BoxFuture<'static, Result<Value, ToolError>> {

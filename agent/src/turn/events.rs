@@ -32,7 +32,12 @@ pub enum Event {
     /// The call of the model was refused because it would cost more than somebody allowed.
     OverBudget(String),
     /// What was said, told shorter.
-    Compacted(Vec<Said>),
+    Compacted {
+        /// What is said from now on.
+        said: Vec<Said>,
+        /// What it took.
+        usage: Usage,
+    },
     /// It could not be told shorter.
     CompactionFailed(String),
     /// The policy has spoken about a call.
@@ -138,6 +143,8 @@ pub struct End {
 pub enum EndReason {
     /// Answered.
     Done,
+    /// The model chose to say nothing.
+    NoReply,
     /// Stopped.
     Interrupted,
     /// Failed; the text is for people.

@@ -34,6 +34,13 @@ fn finished() -> Event {
     }
 }
 
+fn compacted() -> Event {
+    Event::Compacted {
+        said: vec![Said::User("short".into())],
+        usage: Usage::default(),
+    }
+}
+
 fn decided(id: &str, verdict: Verdict) -> Event {
     Event::Decided {
         id: id.to_owned(),
@@ -354,10 +361,81 @@ fn a_conversation_that_is_too_long_is_told_shorter_in_the_middle_of_a_turn() {
     };
     assert!(*room < ROOM);
     let shorter = vec![Said::User("what was said, in short".into())];
-    let effects = turn.handle(Event::Compacted(shorter.clone()));
+    let spent = Usage {
+        input_tokens: 10,
+        model_calls: 2,
+        ..Usage::default()
+    };
+    let effects = turn.handle(Event::Compacted {
+        said: shorter.clone(),
+        usage: spent,
+    });
     assert_eq!(said_to_model(&effects), shorter);
     turn.handle(Event::Text("done".into()));
-    assert_eq!(end_of(&turn.handle(finished())).reason, EndReason::Done);
+    let effects = turn.handle(finished());
+    let end = end_of(&effects);
+    assert_eq!(end.reason, EndReason::Done);
+    assert_eq!((end.usage.model_calls, end.usage.input_tokens), (4, 16));
+}
+
+#[test]
+fn more_messages_than_a_model_follows_are_told_shorter_however_small_they_are() {
+    let mut turn = Turn::new();
+    let effects = turn.handle(Event::Begin {
+        said: vec![Said::User("x".into()); MAX_SAID + 1],
+        rooms: vec![1 << 20],
+    });
+    assert!(matches!(effects.last(), Some(Effect::Compact { .. })));
+    turn.handle(compacted());
+    assert!(turn.handle(Event::Text("ok".into())).len() == 1);
+}
+
+#[test]
+fn a_model_that_says_the_word_alone_says_nothing_and_nobody_is_shown_it() {
+    let mut turn = begun();
+    for piece in [" NO", "_RE", "PLY\n"] {
+        assert!(turn.handle(Event::Text(piece.into())).is_empty());
+    }
+    let effects = turn.handle(finished());
+    assert_eq!(effects.len(), 1);
+    let end = end_of(&effects);
+    assert_eq!((&end.reason, end.text.as_str()), (&EndReason::NoReply, ""));
+}
+
+#[test]
+fn what_only_looked_like_the_word_is_shown_when_that_is_known() {
+    let mut turn = begun();
+    assert!(turn.handle(Event::Text("NO".into())).is_empty());
+    assert_eq!(
+        turn.handle(Event::Text("body".into())),
+        [Effect::ShowText("NObody".into())]
+    );
+    let mut turn = begun();
+    turn.handle(Event::Text("NO".into()));
+    let effects = turn.handle(finished());
+    assert_eq!(effects[0], Effect::ShowText("NO".into()));
+    assert_eq!(end_of(&effects).text, "NO");
+}
+
+#[test]
+fn a_silent_step_before_a_tool_is_not_shown_and_words_after_tools_are_a_paragraph() {
+    let mut turn = begun();
+    turn.handle(Event::Text("NO_REPLY".into()));
+    turn.handle(Event::Call(call("a")));
+    turn.handle(finished());
+    turn.handle(decided("a", Verdict::Run));
+    turn.handle(Event::ToolDone(outcome("a")));
+    turn.handle(Event::Text("I look again.".into()));
+    turn.handle(Event::Call(call("b")));
+    turn.handle(finished());
+    turn.handle(decided("b", Verdict::Run));
+    turn.handle(Event::ToolDone(outcome("b")));
+    assert_eq!(
+        turn.handle(Event::Text("Found.".into())),
+        [Effect::ShowText("\n\nFound.".into())]
+    );
+    let effects = turn.handle(finished());
+    assert_eq!(end_of(&effects).text, "I look again.\n\nFound.");
 }
 
 #[test]
@@ -366,7 +444,7 @@ fn a_conversation_that_never_fits_ends_the_turn_instead_of_going_in_circles() {
     for _ in 0..MAX_COMPACTIONS {
         let effects = turn.handle(Event::ContextTooLong("too long".into()));
         assert!(matches!(effects.last(), Some(Effect::Compact { .. })));
-        turn.handle(Event::Compacted(vec![Said::User("short".into())]));
+        turn.handle(compacted());
     }
     let effects = turn.handle(Event::ContextTooLong("too long".into()));
     assert_eq!(
@@ -422,12 +500,12 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => Just(begin),
         1 => Just(Event::Resume),
-        4 => "[a-z ]{0,8}".prop_map(Event::Text),
+        4 => "[a-z ]{0,8}|NO_|REPLY|NO_REPLY".prop_map(Event::Text),
         4 => "[ab]".prop_map(|id| Event::Call(call(&id))),
         4 => Just(finished()),
         1 => Just(Event::ModelFailed("down".into())),
         1 => Just(Event::ContextTooLong("long".into())),
-        1 => Just(Event::Compacted(vec![Said::User("short".into())])),
+        1 => Just(compacted()),
         1 => Just(Event::CompactionFailed("cannot".into())),
         1 => Just(Event::OverBudget("spent".into())),
         4 => ("[ab]", 0..3i64).prop_map(|(id, way)| decided(&id, match way {

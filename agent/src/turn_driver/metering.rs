@@ -3,7 +3,7 @@
 use crate::approvals::Origin;
 use crate::budgets::{Budgets, Estimate, Reservation};
 use crate::models::{Choice, tokens_of};
-use crate::providers::ModelRequest;
+use crate::providers::{ModelRequest, ToolSpec};
 use crate::store::{Payer, StoreError};
 use crate::turn::{self, Event, Tokens};
 
@@ -119,10 +119,7 @@ impl Metering {
 }
 
 fn bytes_of(request: &ModelRequest) -> usize {
-    let tools = request
-        .tools
-        .iter()
-        .map(|tool| tool.name.len() + tool.description.len() + tool.parameters.to_string().len());
+    let tools = request.tools.iter().map(ToolSpec::size);
     request.system.len() + turn::size(&request.said) + tools.sum::<usize>()
 }
 

@@ -18,6 +18,17 @@ pub enum Shown {
     Outcome(ToolOutcome),
 }
 
+/// What was said in a session until a turn, told shorter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compacted {
+    /// The last turn that it tells of.
+    pub turn_id: i64,
+    /// Text.
+    pub text: String,
+    /// Label of the model that wrote it.
+    pub model: String,
+}
+
 /// What could not be shown is lost; the turn ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer could not be stored")]
@@ -31,6 +42,11 @@ pub trait Sink: Send + Sync {
     /// Puts the machine on the disk, or takes it away when it cannot go on after a restart.
     fn keep(&self, _checkpoint: Option<String>) -> BoxFuture<'_, Result<(), ShowFailed>> {
         async { Ok(()) }.boxed()
+    }
+
+    /// Keeps a summary, so that the next turns begin with it.
+    fn compacted(&self, _summary: Compacted) -> BoxFuture<'_, ()> {
+        async {}.boxed()
     }
 
     /// Whether the turn does nothing but wait for a person.

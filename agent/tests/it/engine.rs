@@ -11,6 +11,7 @@ use homing_agent::audit::Audit;
 use homing_agent::budgets::{Budgets, Caps};
 use homing_agent::feed::Feeds;
 use homing_agent::models::{Choice, Models};
+use homing_agent::prompt::{ContextSettings, Prompts};
 use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError, ToolSpec};
 use homing_agent::sessions::{Logs, Message, Sessions, Speaker, Tail};
 use homing_agent::store::Store;
@@ -94,9 +95,15 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
             tools: Tools::new(tools, audit),
             approvals,
             budgets,
+            prompts: prompts(dir.path()),
         },
         _dir: dir,
     }
+}
+
+fn prompts(workspace: &std::path::Path) -> Prompts {
+    let settings = ContextSettings::default();
+    Prompts::new("attic".to_owned(), workspace.to_owned(), settings)
 }
 
 fn approvals(store: Store, feeds: Feeds, audit: Audit) -> Approvals {
@@ -119,7 +126,10 @@ fn models(provider: Arc<dyn Provider>) -> Models {
 async fn turn(engine: &Engine, sink: &Seen, cancel: &CancellationToken) -> homing_agent::turn::End {
     let speaker = speaker();
     let choices = engine.models.choose(speaker.user_id, "s").await.unwrap();
-    let begin = Begin::Anew(vec![Said::User("hello".into())]);
+    let begin = Begin::Anew {
+        said: vec![Said::User("hello".into())],
+        turns: vec![],
+    };
     let origin = Origin {
         speaker,
         session: "s".into(),
@@ -286,6 +296,7 @@ async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
         tools,
         approvals: approvals(store.clone(), feeds.clone(), audit.clone()),
         budgets: Budgets::new(store.clone(), Caps::default()),
+        prompts: prompts(dir.path()),
     };
     let (sessions, actor) = Sessions::new(store, feeds, audit, engine);
     let stop = CancellationToken::new();

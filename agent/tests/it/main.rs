@@ -13,6 +13,7 @@
 mod approvals;
 mod audit;
 mod confine;
+mod context;
 mod contract;
 mod coverage;
 mod engine;

@@ -28,11 +28,16 @@ impl Script {
     }
 
     pub(crate) fn models(self: &Arc<Self>) -> Models {
+        self.models_with(100_000)
+    }
+
+    /// With a context of so many tokens.
+    pub(crate) fn models_with(self: &Arc<Self>, context_tokens: u32) -> Models {
         Models::fixed(vec![Choice {
             provider: self.clone(),
             model: "script".into(),
             label: "script".into(),
-            context_tokens: 100_000,
+            context_tokens,
             max_output_tokens: 0,
             price: None,
         }])
@@ -41,6 +46,11 @@ impl Script {
     /// How often it was asked.
     pub(crate) fn asked(&self) -> usize {
         self.asked.lock().unwrap().len()
+    }
+
+    /// The questions, oldest first.
+    pub(crate) fn questions(&self) -> Vec<ModelRequest> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// What tools told the model, as it reads it, in the newest question.

@@ -200,7 +200,7 @@ fn priced(script: &Arc<Script>) -> Models {
         model: "script".into(),
         label: "some/script".into(),
         context_tokens: 100_000,
-        max_output_tokens: 1_000,
+        max_output_tokens: 10_000,
         price: Some(PRICE),
     }])
 }
@@ -250,7 +250,7 @@ async fn a_call_that_could_pass_a_cap_is_not_made_and_the_person_is_told_which()
 async fn an_interrupted_call_costs_what_it_read_and_gives_the_rest_back() {
     let script = Script::new(vec![]);
     let caps = Caps {
-        day: Some(2_500),
+        day: Some(25_000),
         ..Caps::default()
     };
     let rig = agent(&script, caps).await;
@@ -267,7 +267,7 @@ async fn an_interrupted_call_costs_what_it_read_and_gives_the_rest_back() {
         assert_eq!(end["reason"], "interrupted", "{end}");
     }
     let spent = rig_report(&rig, &owner).await["monthly_spend_micro_usd"].clone();
-    let each_set_aside = 1_000;
+    let each_set_aside = 10_000;
     assert!(
         (1..each_set_aside).contains(&spent.as_u64().unwrap()),
         "{spent}"

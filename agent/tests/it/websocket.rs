@@ -249,7 +249,7 @@ async fn one_message_over_the_queue_is_refused_and_the_others_stay() {
         (&error["code"], &error["client_msg_id"]),
         (&json!("queue_full"), &json!("21"))
     );
-    ws.send(json!({"type": "command", "name": "status", "session_id": "s"}))
+    ws.send(json!({"type": "command", "name": "queue", "session_id": "s"}))
         .await;
     assert_eq!(
         ws.wait_for("command_result").await["text"],
@@ -274,11 +274,12 @@ async fn an_interrupt_ends_the_answer_at_once_and_keeps_what_came() {
     let history = rig
         .state
         .store
-        .messages_before(device.user(), "s".into(), i64::MAX, 10)
+        .past(device.user(), "s".into(), i64::MAX, 10)
         .await
         .unwrap();
+    let answer = history.messages[1].text.trim();
     assert!(
-        "I am the built-in assistant".starts_with(history[1].1.trim()),
+        "I am the built-in assistant".starts_with(answer),
         "{history:?}"
     );
     ws.say("s", "help").await;
@@ -328,7 +329,7 @@ async fn commands_do_what_they_say() {
     ws.say("s", "help").await;
     let last = ws.wait_for("turn_complete").await["seq"].as_u64().unwrap();
     for (name, text) in [
-        ("status", "idle, 0 waiting"),
+        ("queue", "idle, 0 waiting"),
         ("stop", "0 stopped"),
         ("clear", "cleared"),
     ] {

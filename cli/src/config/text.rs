@@ -1,5 +1,7 @@
 //! The text of `homing.toml` at a first run: every key with a comment.
 
+use homing_agent::prompt::PromptMode;
+
 use super::{Config, ProxyAuthSetting, RelaySetting, tools};
 
 impl Config {
@@ -95,11 +97,23 @@ handshakes_per_second = {rate:?}
 # argv = ["git", "status"]
 # action = "allow"
 
+[context]
+# How much models are told before a conversation: "full" or "minimal". Models with a small context are
+# told the least in any case.
+prompt = {prompt}
+# Bytes of AGENTS.md and of TOOLS.md in agent/workspace that models are told; 0 for none.
+file_bytes = {file_bytes}
+
 # Folders besides the agent's workspace in which the shell tool may start programs.
 # [shell]
 # roots = ["/srv/work"]
 "#,
             address = quic.address,
+            prompt = match self.context.prompt {
+                PromptMode::Full => "\"full\"",
+                PromptMode::Minimal => "\"minimal\"",
+            },
+            file_bytes = self.context.file_bytes,
             agent = port_line("agent_port", quic.agent_port),
             coordinator = port_line("coordinator_port", quic.coordinator_port),
             device = port_line("device_port", quic.device_port),

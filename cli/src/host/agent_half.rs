@@ -145,6 +145,7 @@ fn settings(
     settings.rates.runs_per_minute = limits.runs_per_minute;
     settings.rates.chat_per_minute = limits.chat_per_minute;
     settings.policy = config.policy.clone();
+    settings.context = config.context;
     settings.shell_roots = config.shell.roots.clone();
     settings.secret_dir = Some(dir.root().to_owned());
     if let Some(bytes) = config.agent.upload_limit {

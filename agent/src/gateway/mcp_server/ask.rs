@@ -221,7 +221,9 @@ impl Heard {
             Seen::Response { text } => self.answer = Ok(Value::String(text)),
             Seen::Error { text } => self.answer = Err(text),
             Seen::TurnComplete { reason } => {
-                if reason != "done" && self.answer.is_ok() {
+                if reason == "no_reply" {
+                    self.answer = Ok(Value::String(String::new()));
+                } else if reason != "done" && self.answer.is_ok() {
                     self.answer = Err(format!("the agent's turn ended: {reason}"));
                 }
                 return Step::Over;

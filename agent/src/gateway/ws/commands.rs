@@ -1,8 +1,12 @@
 //! Commands of `/ws`: what people type with a slash.
 
+use std::sync::Arc;
+
 use super::super::Principal;
+use crate::context_report::ContextReport;
 use crate::gateway::error::ApiError;
 use crate::state::AgentState;
+use crate::store::UsageRow;
 
 /// What there is, with what it does.
 const COMMANDS: &[(&str, &str)] = &[
@@ -10,8 +14,16 @@ const COMMANDS: &[(&str, &str)] = &[
     ("clear", "forgets this session's history"),
     ("new", "the same as clear"),
     ("reset", "stops and clears"),
-    ("status", "says what this session is doing"),
-    ("queue", "the same as status"),
+    (
+        "status",
+        "says what this session is doing, which model answers and how full its context is",
+    ),
+    ("queue", "says what runs and what waits"),
+    ("usage", "says what this session has used"),
+    (
+        "context",
+        "says what a model is told before the conversation; context detail names every tool",
+    ),
     ("help", "lists these commands"),
 ];
 
@@ -33,11 +45,15 @@ pub(super) async fn run(
             state.sessions.stop(user, session).await?;
             clear(state, principal, session).await
         }
-        "status" | "queue" => {
-            let activity = state.sessions.activity(user, session).await?;
-            let running = if activity.running { "running" } else { "idle" };
-            Ok(format!("{running}, {} waiting", activity.waiting))
+        "status" => {
+            let report = context(state, principal, session).await?;
+            let doing = doing(state, principal, session).await?;
+            Ok(format!("{doing}\n{}", report.line()))
         }
+        "queue" => doing(state, principal, session).await,
+        "usage" => usage(state, principal, session).await,
+        "context" | "context list" => Ok(context(state, principal, session).await?.list()),
+        "context detail" => Ok(context(state, principal, session).await?.detail()),
         "help" => {
             let lines = COMMANDS
                 .iter()
@@ -64,4 +80,53 @@ async fn clear(
         "nothing to clear"
     }
     .to_owned())
+}
+
+async fn doing(
+    state: &AgentState,
+    principal: &Principal,
+    session: &str,
+) -> Result<String, ApiError> {
+    let activity = state.sessions.activity(principal.user_id, session).await?;
+    let running = if activity.running { "running" } else { "idle" };
+    Ok(format!("{running}, {} waiting", activity.waiting))
+}
+
+async fn context(
+    state: &AgentState,
+    principal: &Principal,
+    session: &str,
+) -> Result<ContextReport, ApiError> {
+    let speaker = Arc::new(principal.speaker());
+    Ok(ContextReport::of(&state.sessions, speaker, session).await?)
+}
+
+async fn usage(
+    state: &AgentState,
+    principal: &Principal,
+    session: &str,
+) -> Result<String, ApiError> {
+    let rows = state
+        .store
+        .session_usage(principal.user_id, session.to_owned())
+        .await?;
+    if rows.is_empty() {
+        return Ok("no model was paid for in this session".to_owned());
+    }
+    let line = |row: &UsageRow| {
+        let unpriced = match row.unpriced_calls {
+            0 => String::new(),
+            calls => format!(", {calls} calls without a known price"),
+        };
+        format!(
+            "{}: {} calls, {} tokens read ({} from a cache), {} written, {:.4} USD{unpriced}",
+            row.model,
+            row.calls,
+            row.tokens.input,
+            row.tokens.cached,
+            row.tokens.output,
+            row.cost_micro_usd as f64 / 1e6,
+        )
+    };
+    Ok(rows.iter().map(line).collect::<Vec<_>>().join("\n"))
 }

@@ -163,7 +163,7 @@ impl Wait {
         let failed = |text: &str, hint: &str| Err(Failure::new(reason, text, hint).into());
         let why = self.failure.take();
         match (reason, why) {
-            ("done", _) => Ok(()),
+            ("done" | "no_reply", _) => Ok(()),
             ("interrupted", _) => Err(interrupted().into()),
             ("over_budget", why) => failed(
                 &why.unwrap_or_else(|| "the budget is used up".to_owned()),

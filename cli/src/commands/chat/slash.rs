@@ -10,7 +10,15 @@ pub(super) const NAMES: &[(&str, &str)] = &[
         "model",
         "[ID]: says which model answers, or pins another one to this session",
     ),
-    ("status", "says what the session is doing"),
+    (
+        "status",
+        "says what the session is doing and how full the model's context is",
+    ),
+    ("usage", "says what the session has used"),
+    (
+        "context",
+        "[detail]: says what the model is told before the conversation",
+    ),
     ("stop", "stops the running answer and removes what waits"),
     ("clear", "forgets this session's history"),
     ("attach", "FILE: sends a file with the next message"),
@@ -74,7 +82,10 @@ pub(super) fn read(line: &str) -> Meant {
         "deny" => answer(false),
         "quit" | "exit" | "q" => Meant::Quit,
         "" => Meant::Help,
-        other => Meant::Agents(other.to_owned()),
+        other => Meant::Agents(match given {
+            Some(argument) => format!("{other} {argument}"),
+            None => other.to_owned(),
+        }),
     }
 }
 
@@ -110,7 +121,7 @@ mod tests {
             ("/deny x", Meant::Incomplete("the number of the approval")),
             ("/model", Meant::Model(None)),
             ("/stop", Meant::Agents("stop".into())),
-            ("/whatever it is", Meant::Agents("whatever".into())),
+            ("/context  detail ", Meant::Agents("context detail".into())),
             ("", Meant::Nothing),
         ] {
             assert_eq!(read(line), meant, "{line}");
