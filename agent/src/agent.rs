@@ -2,9 +2,9 @@
 //! which they start and stop.
 
 mod deny;
+mod handle;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -319,50 +319,6 @@ impl Agent {
                 async move { store.proof(node_id).await.ok().flatten() }.boxed()
             }),
         }
-    }
-}
-
-impl AgentHandle {
-    /// The trust state that requests are judged by.
-    #[must_use]
-    pub fn trust(&self) -> &Arc<Trust> {
-        &self.trust
-    }
-
-    /// The owner of this host says that its clock is right now.
-    ///
-    /// # Errors
-    /// It could not be written down: it holds until the next start.
-    pub fn confirm_time(&self) -> std::io::Result<()> {
-        let now = wall_clock();
-        self.trust.confirm_time(now);
-        confirmed_time::write(&self.state.settings.dir, now)
-    }
-
-    /// Keeps programs that the agent starts from a TCP port, such as the loopback proxy's.
-    pub fn hide_port(&self, port: u16) {
-        // 0 is no port, but a wish for any.
-        if port != 0 {
-            self.state.confinement.hide_port(port);
-        }
-    }
-
-    /// Number of live connections of devices.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.registry.len()
-    }
-
-    /// The agent's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.state.settings.name
-    }
-
-    /// Where the agent keeps its files.
-    #[must_use]
-    pub fn dir(&self) -> PathBuf {
-        self.state.settings.dir.clone()
     }
 }
 

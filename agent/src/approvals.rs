@@ -9,6 +9,7 @@ mod binding;
 mod ending;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -103,7 +104,8 @@ struct Inner {
     store: Store,
     logs: Logs,
     audit: Audit,
-    lifetime: Duration,
+    /// Of a question, in milliseconds.
+    lifetime: AtomicI64,
     /// One turn waits for each; it is woken when its approval ends.
     waiting: Mutex<HashMap<i64, Arc<Notify>>>,
 }
@@ -117,10 +119,16 @@ impl Approvals {
                 store,
                 logs,
                 audit,
-                lifetime,
+                lifetime: AtomicI64::new(milliseconds(lifetime)),
                 waiting: Mutex::default(),
             }),
         }
+    }
+
+    /// From now on questions wait so long. Those that were asked keep their time.
+    pub fn change(&self, lifetime: Duration) {
+        let lifetime = milliseconds(lifetime);
+        self.inner.lifetime.store(lifetime, Ordering::Relaxed);
     }
 
     /// The logs in which approvals show.
@@ -148,7 +156,7 @@ impl Approvals {
         }
         let speaker = &origin.speaker;
         let now = clock::unix_ms();
-        let lifetime = i64::try_from(self.inner.lifetime.as_millis()).unwrap_or(i64::MAX);
+        let lifetime = self.inner.lifetime.load(Ordering::Relaxed);
         let expires_ms = now.saturating_add(lifetime);
         let hash = digest(&call.name, &arguments, &bound_text);
         let entry = Entry::new(Kind::Approval)
@@ -423,6 +431,10 @@ impl Approvals {
         let feed = self.inner.logs.feeds().of(user);
         feed.publish("approval", action, id.to_string());
     }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -4,6 +4,9 @@
 //! with what it did cost. A reservation is on disk and counts as spent, so neither calls beside each
 //! other nor a process that dies can pass a cap. Knows no provider: prices come with the call.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use serde::Deserialize;
 
 use crate::calendar::Day;
@@ -113,20 +116,28 @@ pub struct Reservation {
 #[derive(Debug, Clone)]
 pub struct Budgets {
     store: Store,
-    caps: Caps,
+    caps: Arc<ArcSwap<Caps>>,
 }
 
 impl Budgets {
     /// With these caps.
     #[must_use]
     pub fn new(store: Store, caps: Caps) -> Self {
-        Self { store, caps }
+        Self {
+            store,
+            caps: Arc::new(ArcSwap::from_pointee(caps)),
+        }
+    }
+
+    /// From now on these caps. What is set aside already is not asked again.
+    pub fn change(&self, caps: Caps) {
+        self.caps.store(Arc::new(caps));
     }
 
     /// The caps.
     #[must_use]
     pub fn caps(&self) -> Caps {
-        self.caps
+        **self.caps.load()
     }
 
     /// Sets aside what a call can cost.
@@ -154,7 +165,7 @@ impl Budgets {
             micro_usd: estimate.price.map_or(0, |price| price.cost(tokens)),
             tokens: estimate.input.saturating_add(output),
         };
-        let caps = self.caps;
+        let caps = self.caps();
         let decide = move |spent: &Spent, charge: &Charge| check(&caps, spent, charge);
         match self.store.reserve(charge, decide).await {
             Ok(Ok(id)) => Ok(Reservation {

@@ -2,11 +2,14 @@
 //! are the ones that protect a person.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use homing_certs::{NetworkId, NodeId};
+use tokio_util::sync::CancellationToken;
 
 use crate::budgets::Caps;
+use crate::configuration::ConfigFile;
 use crate::limits::Rates;
 use crate::mcp::McpPace;
 use crate::models::Models;
@@ -54,6 +57,29 @@ pub struct AgentSettings {
     pub provider_times: Times,
     /// When MCP servers that ended are started again.
     pub mcp: McpPace,
+    /// Where the configuration is read and changed; without it nobody can over the network.
+    pub config_file: Option<Arc<dyn ConfigFile>>,
+    /// Raised when somebody wants the process to be started anew; without it nobody can.
+    pub restart: Option<CancellationToken>,
+}
+
+/// What of the settings takes effect while the agent runs.
+#[derive(Debug, Clone)]
+pub struct LiveSettings {
+    /// As in [`AgentSettings`].
+    pub rates: Rates,
+    /// As in [`Sizes`].
+    pub upload: u64,
+    /// As in [`AgentSettings`].
+    pub caps: Caps,
+    /// As in [`AgentSettings`].
+    pub tools: ToolSettings,
+    /// As in [`AgentSettings`].
+    pub policy: PolicySettings,
+    /// As in [`AgentSettings`].
+    pub context: ContextSettings,
+    /// As in [`AgentSettings`].
+    pub shell_roots: Vec<PathBuf>,
 }
 
 impl AgentSettings {
@@ -78,7 +104,22 @@ impl AgentSettings {
             models: None,
             provider_times: Times::default(),
             mcp: McpPace::default(),
+            config_file: None,
+            restart: None,
         }
+    }
+
+    /// The same with these.
+    #[must_use]
+    pub fn with(mut self, live: LiveSettings) -> Self {
+        self.rates = live.rates;
+        self.sizes.upload = live.upload;
+        self.caps = live.caps;
+        self.tools = live.tools;
+        self.policy = live.policy;
+        self.context = live.context;
+        self.shell_roots = live.shell_roots;
+        self
     }
 
     /// Where tools work unless they are told otherwise.

@@ -102,6 +102,8 @@ pub enum Target {
 pub struct Files {
     root: PathBuf,
     sizes: Sizes,
+    /// Of one upload; the one size that changes while the agent runs.
+    upload: AtomicU64,
     counter: AtomicU64,
 }
 
@@ -121,6 +123,7 @@ impl Files {
         }
         Ok(Self {
             root,
+            upload: AtomicU64::new(sizes.upload),
             sizes,
             counter: AtomicU64::new(0),
         })
@@ -129,7 +132,15 @@ impl Files {
     /// The configured sizes.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
-        self.sizes
+        Sizes {
+            upload: self.upload.load(Ordering::Relaxed),
+            ..self.sizes
+        }
+    }
+
+    /// From now on an upload may have so many bytes.
+    pub fn change_upload(&self, bytes: u64) {
+        self.upload.store(bytes, Ordering::Relaxed);
     }
 
     /// Stores a stream of at most `limit` bytes. Nothing stays of a stream that does not end well.

@@ -10,6 +10,7 @@ mod asking;
 mod auth;
 mod body;
 mod chat;
+mod config;
 mod devices;
 mod diagnostics;
 mod error;
@@ -42,7 +43,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::{get, patch, post, put};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -203,6 +204,9 @@ fn router(state: Arc<AgentState>, more: Router<Arc<AgentState>>) -> Router {
         .route("/api/logs", get(logs::get))
         .route("/api/usage", get(usage::summary))
         .route("/api/usage/daily", get(usage::daily))
+        .route("/api/config", get(config::get).put(config::put))
+        .route("/api/config/{section}", patch(config::patch))
+        .route("/api/restart", post(config::restart))
         .route("/chat", post(chat::post))
         .route(
             "/v1/chat/completions",

@@ -14,6 +14,7 @@ pub mod budgets;
 pub mod calendar;
 pub mod clock;
 pub mod config;
+pub mod configuration;
 pub mod confine;
 pub mod confirmed_time;
 pub mod connections;

@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use homing_certs::{NodeId, UserId};
 
 /// Buckets kept per kind; beyond that, full ones are forgotten, which changes nothing for anyone.
@@ -53,6 +54,11 @@ pub struct RateLimited {
 /// All buckets of one agent.
 #[derive(Debug)]
 pub struct Limits {
+    all: ArcSwap<All>,
+}
+
+#[derive(Debug)]
+struct All {
     reads: Buckets<NodeId>,
     writes: Buckets<NodeId>,
     runs: Buckets<NodeId>,
@@ -64,6 +70,53 @@ impl Limits {
     /// Full buckets.
     #[must_use]
     pub fn new(rates: Rates) -> Self {
+        Self {
+            all: ArcSwap::from_pointee(All::new(rates)),
+        }
+    }
+
+    /// From now on these rates, with full buckets.
+    pub fn change(&self, rates: Rates) {
+        self.all.store(Arc::new(All::new(rates)));
+    }
+
+    /// Counts a plain read.
+    ///
+    /// # Errors
+    /// When the device has used up its rate.
+    pub fn read(&self, device: NodeId, now: Instant) -> Result<(), RateLimited> {
+        self.all.load().reads.take(device, now)
+    }
+
+    /// Counts a state-changing call.
+    ///
+    /// # Errors
+    /// When the device has used up its rate.
+    pub fn write(&self, device: NodeId, now: Instant) -> Result<(), RateLimited> {
+        self.all.load().writes.take(device, now)
+    }
+
+    /// Counts a call on `/rpc`.
+    ///
+    /// # Errors
+    /// When the device has used up its rate.
+    pub fn rpc(&self, device: NodeId, now: Instant) -> Result<(), RateLimited> {
+        self.all.load().rpc.take(device, now)
+    }
+
+    /// Counts a message that starts an agent run.
+    ///
+    /// # Errors
+    /// When the device or its user has used up the rate. A refused run counts as no message.
+    pub fn run(&self, device: NodeId, user: UserId, now: Instant) -> Result<(), RateLimited> {
+        let all = self.all.load();
+        all.runs.take(device, now)?;
+        all.chat.take(user, now)
+    }
+}
+
+impl All {
+    fn new(rates: Rates) -> Self {
         let second = Duration::from_secs(1);
         let minute = Duration::from_secs(60);
         Self {
@@ -73,39 +126,6 @@ impl Limits {
             chat: Buckets::new("chat messages", rates.chat_per_minute, minute),
             rpc: Buckets::new("calls", rates.rpc_per_minute, minute),
         }
-    }
-
-    /// Counts a plain read.
-    ///
-    /// # Errors
-    /// When the device has used up its rate.
-    pub fn read(&self, device: NodeId, now: Instant) -> Result<(), RateLimited> {
-        self.reads.take(device, now)
-    }
-
-    /// Counts a state-changing call.
-    ///
-    /// # Errors
-    /// When the device has used up its rate.
-    pub fn write(&self, device: NodeId, now: Instant) -> Result<(), RateLimited> {
-        self.writes.take(device, now)
-    }
-
-    /// Counts a call on `/rpc`.
-    ///
-    /// # Errors
-    /// When the device has used up its rate.
-    pub fn rpc(&self, device: NodeId, now: Instant) -> Result<(), RateLimited> {
-        self.rpc.take(device, now)
-    }
-
-    /// Counts a message that starts an agent run.
-    ///
-    /// # Errors
-    /// When the device or its user has used up the rate. A refused run counts as no message.
-    pub fn run(&self, device: NodeId, user: UserId, now: Instant) -> Result<(), RateLimited> {
-        self.runs.take(device, now)?;
-        self.chat.take(user, now)
     }
 }
 

@@ -10,6 +10,9 @@ mod sections;
 mod settings;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 pub use files::FILES;
 pub use settings::{ContextSettings, PromptMode};
@@ -28,7 +31,7 @@ pub struct Prompts {
     agent: String,
     host: String,
     workspace: PathBuf,
-    settings: ContextSettings,
+    settings: Arc<ArcSwap<ContextSettings>>,
 }
 
 /// For whom a prompt is.
@@ -70,8 +73,13 @@ impl Prompts {
             agent,
             host: host_name(),
             workspace,
-            settings,
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
         }
+    }
+
+    /// From now on these settings.
+    pub fn change(&self, settings: ContextSettings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// The prompt of a turn that begins now. The workspace's files are read each time: whoever edits
@@ -79,14 +87,15 @@ impl Prompts {
     pub async fn of(&self, asker: Asker<'_>) -> Prompt {
         let today = jiff::Zoned::now();
         let mut sections = sections::all(self, asker, &today);
-        let (workspace, cap) = (self.workspace.clone(), self.settings.file_bytes);
+        let settings = **self.settings.load();
+        let (workspace, cap) = (self.workspace.clone(), settings.file_bytes);
         let read = move || files::read(&workspace, cap);
         // A panic in it costs the files, not the turn.
         let files = tokio::task::spawn_blocking(read).await;
         sections.extend(files.unwrap_or_default());
         Prompt {
             sections,
-            mode: self.settings.prompt,
+            mode: settings.prompt,
         }
     }
 }

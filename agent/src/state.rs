@@ -11,7 +11,8 @@ use tokio_util::task::TaskTracker;
 use crate::approvals::Approvals;
 use crate::audit::{Audit, AuditOpenError, Entry, Kind};
 use crate::budgets::Budgets;
-use crate::config::AgentSettings;
+use crate::config::{AgentSettings, LiveSettings};
+use crate::configuration::Configuration;
 use crate::confine::Confinement;
 use crate::connections::Connections;
 use crate::denied::{Denied, DeniedError};
@@ -27,7 +28,7 @@ use crate::providers::BuiltinAssistant;
 use crate::sessions::{Logs, SessionError, Sessions};
 use crate::store::{Store, StoreError};
 use crate::system::{Snapshots, SystemProbe};
-use crate::tools::{self, ShellSettings, ShellTool, Tools};
+use crate::tools::{self, Tools};
 use crate::turn_driver::Engine;
 
 /// Longest wait for followers and turns at shutdown, below the whole process's deadline of 10 s.
@@ -63,8 +64,10 @@ pub enum OpenError {
 /// One agent's services.
 #[derive(Debug)]
 pub struct AgentState {
-    /// What it was told.
+    /// What it was told when it started; what takes effect later is in the services.
     pub settings: AgentSettings,
+    /// Where that comes from.
+    pub configuration: Configuration,
     /// The database.
     pub store: Store,
     /// The audit log.
@@ -121,13 +124,7 @@ impl AgentState {
         let connections = Connections::default();
         let feeds = Feeds::default();
         let workspace = settings.workspace();
-        let confinement = Confinement::new(settings.hidden(), vec![workspace.clone()]);
-        let shell = ShellSettings {
-            roots: std::iter::once(workspace)
-                .chain(settings.shell_roots.clone())
-                .collect(),
-            unconfined_for_all: settings.policy.unconfined_for_all,
-        };
+        let confinement = Confinement::new(settings.hidden(), vec![workspace]);
         // One for all: two would each make a key of their own at first use.
         let sealer = Sealer::new(&settings.dir);
         let (mcps, mcps_actor) = Mcps::new(McpParts {
@@ -138,14 +135,11 @@ impl AgentState {
             home: settings.workspace(),
             pace: settings.mcp,
         });
-        let mut builtin = tools::builtin(&settings, &system, &store, &connections);
-        builtin.push(Arc::new(ShellTool::new(confinement.clone(), shell)));
-        let tools = Tools::new(builtin, audit.clone())
-            .under(Policy::new(settings.policy.clone()))
-            .with_source(mcps.source());
+        let builtin = tools::builtin(&settings, &system, &store, &connections, &confinement);
+        let policy = Policy::new(settings.policy.clone());
+        let tools = Tools::under(builtin, audit.clone(), policy).with_source(mcps.source());
         let logs = Logs::new(store.clone(), feeds.clone());
-        let minutes = u64::from(settings.policy.approval_minutes);
-        let lifetime = Duration::from_secs(60 * minutes);
+        let lifetime = settings.policy.approval_lifetime();
         let approvals = Approvals::new(store.clone(), logs, audit.clone(), lifetime);
         let models = match &settings.models {
             Some(models) => models.clone(),
@@ -184,6 +178,7 @@ impl AgentState {
         let limits = Limits::new(settings.rates);
         Ok(Arc::new(Self {
             idempotency: Idempotency::new(store.clone()),
+            configuration: Configuration::new(settings.config_file.clone()),
             settings,
             store,
             audit,
@@ -216,6 +211,25 @@ impl AgentState {
         // Whoever asked them has gone with the earlier process.
         self.store.forget_asked_once().await?;
         self.sessions.resume(revoked).await
+    }
+
+    /// Lets settings take effect that can while the agent runs.
+    pub fn apply(&self, live: LiveSettings) {
+        let settings = self.settings.clone().with(live);
+        let builtin = tools::builtin(
+            &settings,
+            &self.system,
+            &self.store,
+            &self.connections,
+            &self.confinement,
+        );
+        let policy = Policy::new(settings.policy.clone());
+        self.tools.change(builtin, policy);
+        self.limits.change(settings.rates);
+        self.budgets.change(settings.caps);
+        self.files.change_upload(settings.sizes.upload);
+        self.sessions.engine().prompts.change(settings.context);
+        self.approvals.change(settings.policy.approval_lifetime());
     }
 
     /// Ends everything that runs or waits in the name of a device. The device's connections and

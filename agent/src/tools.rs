@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -157,15 +158,22 @@ pub trait Tool: Send + Sync {
 /// All tools of an agent.
 #[derive(Clone)]
 pub struct Tools {
-    by_name: Arc<ToolMap>,
+    rules: Arc<ArcSwap<Rules>>,
     source: Option<Arc<dyn ToolSource>>,
     audit: Audit,
-    policy: Arc<Policy>,
+}
+
+/// Changed as one: no call sees the tools of one configuration under the policy of another.
+struct Rules {
+    by_name: ToolMap,
+    policy: Policy,
 }
 
 impl std::fmt::Debug for Tools {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.by_name.keys()).finish()
+        f.debug_set()
+            .entries(self.rules.load().by_name.keys())
+            .finish()
     }
 }
 
@@ -173,25 +181,22 @@ impl Tools {
     /// The given tools.
     #[must_use]
     pub fn new(tools: Vec<Arc<dyn Tool>>, audit: Audit) -> Self {
-        let by_name = tools
-            .into_iter()
-            .map(|tool| (tool.spec().name, tool))
-            .collect();
+        Self::under(tools, audit, Policy::default())
+    }
+
+    /// The given tools under these rules.
+    #[must_use]
+    pub fn under(tools: Vec<Arc<dyn Tool>>, audit: Audit, policy: Policy) -> Self {
         Self {
-            by_name: Arc::new(by_name),
+            rules: Arc::new(ArcSwap::from_pointee(Rules::new(tools, policy))),
             source: None,
             audit,
-            policy: Arc::default(),
         }
     }
 
-    /// The same tools under these rules.
-    #[must_use]
-    pub fn under(self, policy: Policy) -> Self {
-        Self {
-            policy: Arc::new(policy),
-            ..self
-        }
+    /// From now on these built-in tools under these rules, for every handle. Calls that run go on.
+    pub fn change(&self, tools: Vec<Arc<dyn Tool>>, policy: Policy) {
+        self.rules.store(Arc::new(Rules::new(tools, policy)));
     }
 
     /// These and what a source has. A built-in tool wins over one of the source with its name.
@@ -206,31 +211,33 @@ impl Tools {
     /// Whether nothing may be changed.
     #[must_use]
     pub fn read_only(&self) -> bool {
-        self.policy.read_only()
+        self.rules.load().policy.read_only()
     }
 
     /// What a model may choose from, for a device with these rights.
     #[must_use]
     pub fn specs(&self, speaker: &Speaker) -> Vec<ToolSpec> {
         let more = self.source.as_ref().map(|source| source.tools(speaker));
-        let own = self.by_name.values();
+        let rules = self.rules.load();
+        let own = rules.by_name.values();
         let more = more.iter().flat_map(|more| more.iter());
-        let more = more.filter(|(name, _)| !self.by_name.contains_key(*name));
+        let more = more.filter(|(name, _)| !rules.by_name.contains_key(*name));
         own.chain(more.map(|(_, tool)| tool))
             .filter(|tool| allowed(tool.as_ref(), speaker))
             .map(|tool| tool.spec())
-            .filter(|spec| !self.policy.never(&spec.name))
+            .filter(|spec| !rules.policy.never(&spec.name))
             .collect()
     }
 
     /// Of those, the built-in ones that change nothing whatever they are called with.
     #[must_use]
     pub fn readers(&self, speaker: &Speaker) -> Vec<ToolSpec> {
-        let own = self.by_name.values().filter(|tool| {
+        let rules = self.rules.load();
+        let own = rules.by_name.values().filter(|tool| {
             allowed(tool.as_ref(), speaker) && tool.effect(&Value::Null) == ToolEffect::Reads
         });
         own.map(|tool| tool.spec())
-            .filter(|spec| !self.policy.never(&spec.name))
+            .filter(|spec| !rules.policy.never(&spec.name))
             .collect()
     }
 
@@ -248,7 +255,7 @@ impl Tools {
     }
 
     fn find(&self, speaker: &Speaker, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
-        if let Some(tool) = self.by_name.get(name) {
+        if let Some(tool) = self.rules.load().by_name.get(name) {
             return Ok(tool.clone());
         }
         let more = self.source.as_ref().map(|source| source.tools(speaker));
@@ -259,7 +266,7 @@ impl Tools {
     async fn try_run(&self, speaker: Arc<Speaker>, call: &ToolCall) -> Result<Value, ToolError> {
         let tool = self.find(&speaker, &call.name)?;
         // Whoever let it through: in read-only mode nothing is changed.
-        if self.policy.read_only() && tool.effect(&call.arguments) == ToolEffect::Changes {
+        if self.read_only() && tool.effect(&call.arguments) == ToolEffect::Changes {
             return Err(Refusal::ReadOnly.into());
         }
         let limit = tool.timeout(&call.arguments);
@@ -271,6 +278,16 @@ impl Tools {
             return Err(ToolError::TooLong);
         }
         Ok(value)
+    }
+}
+
+impl Rules {
+    fn new(tools: Vec<Arc<dyn Tool>>, policy: Policy) -> Self {
+        let named = tools.into_iter().map(|tool| (tool.spec().name, tool));
+        Self {
+            by_name: named.collect(),
+            policy,
+        }
     }
 }
 

@@ -79,6 +79,12 @@ impl Answers {
                     node_id: host.deny(&device).await?,
                 }
             }
+            LocalCommand::ReloadConfig => {
+                let host = self.host.as_ref().ok_or_else(host::no_agent)?;
+                LocalReply::Reloaded {
+                    restart_required: host.reload_config().await?,
+                }
+            }
             LocalCommand::Shutdown => {
                 self.shutdown.cancel();
                 LocalReply::Done

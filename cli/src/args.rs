@@ -104,6 +104,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         days: Option<u32>,
     },
+    /// The settings of this directory, or of an agent elsewhere
+    Config(ConfigArgs),
+    /// Start the agent's process anew
+    Restart {
+        /// NodeId or name of the agent; the only one when absent
+        #[arg(long)]
+        agent: Option<String>,
+    },
     /// The recovery kit: the root key, kept offline
     #[command(subcommand)]
     Kit(KitCommand),
@@ -330,6 +338,39 @@ pub(crate) enum SessionsCommand {
         /// Id of the session
         id: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// NodeId or name of an agent whose settings are meant, not those of this directory
+    #[arg(long, global = true)]
+    pub(crate) agent: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Option<ConfigCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print homing.toml
+    Show,
+    /// Print one value that holds
+    Get {
+        /// Such as policy.read_only
+        key: String,
+    },
+    /// Change one value; what is beside it stays, comments included
+    Set {
+        /// Such as budgets.day
+        key: String,
+        /// As in homing.toml; `default` takes the key out
+        value: String,
+    },
+    /// Say whether homing.toml is valid
+    Check,
+    /// Have the running process read homing.toml again
+    Reload,
+    /// Put the last homing.toml that worked in the place of the one that is there
+    Restore,
 }
 
 #[derive(Debug, clap::Args)]

@@ -13,6 +13,7 @@ mod approve;
 mod audit;
 mod backup;
 mod chat;
+mod config;
 mod coordinator;
 mod devices;
 mod dial;
@@ -28,6 +29,7 @@ mod models;
 pub(crate) mod network;
 mod providers;
 mod proxy;
+mod restart;
 mod restore;
 mod revoke;
 mod serving;
@@ -77,6 +79,8 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Approvals { command } => approvals::run(&dir, command, output).await,
         Command::Status => status::run(&dir, output).await,
         Command::Doctor => doctor::run(&dir, output).await,
+        Command::Config(args) => config::run(&dir, args, output).await,
+        Command::Restart { agent } => restart::run(&dir, agent.as_deref(), output).await,
         Command::Usage { days } => usage::run(&dir, days, output).await,
         Command::Kit(KitCommand::Export { file }) => kit::export(&dir, &file, output),
         Command::Kit(KitCommand::Verify { file }) => kit::verify(&dir, &file, output),

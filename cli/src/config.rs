@@ -1,7 +1,9 @@
 //! `homing.toml`: read whole, checked whole, before anything binds. Written at first run with a
 //! comment on every key.
 
+mod edit;
 pub(crate) mod ports;
+pub(crate) mod store;
 mod text;
 mod tools;
 
@@ -9,11 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use homing_agent::budgets::Caps;
+use homing_agent::config::{LiveSettings, Sizes};
+use homing_agent::limits::Rates;
 use homing_agent::policy::PolicySettings;
 use homing_agent::prompt::ContextSettings;
 use homing_agent::tools::ToolSettings;
 use homing_transport::Relay;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::failure::Failure;
@@ -26,7 +30,7 @@ const PROXY_PORT: u16 = 7070;
 const MAX_BUDGET: f64 = 1_000_000.0;
 
 /// All settings of a data directory.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// What QUIC endpoints may contact. Default `"none"`.
@@ -45,7 +49,7 @@ pub(crate) struct Config {
 }
 
 /// What models may cost, in US dollars, and how many tokens they may use. No cap by default.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct BudgetsSection {
     /// Of one session in all.
@@ -62,7 +66,7 @@ pub(crate) struct BudgetsSection {
     pub(crate) tokens_day: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ShellSection {
     /// Folders besides the agent's workspace in which the shell tool may start programs. Default none.
@@ -70,14 +74,14 @@ pub(crate) struct ShellSection {
 }
 
 /// `"none"`, `"public"`, or a list of URLs.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum RelaySetting {
     Word(String),
     Urls(Vec<String>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AgentSection {
     /// Name that people see. Default `home`.
@@ -86,7 +90,7 @@ pub(crate) struct AgentSection {
     pub(crate) upload_limit: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct QuicSection {
     /// Address of all QUIC sockets. Default 0.0.0.0, which is IPv6 as well.
@@ -98,7 +102,7 @@ pub(crate) struct QuicSection {
     pub(crate) device_port: Option<u16>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ProxySection {
     /// TCP port on 127.0.0.1; 0 picks one at every start. Default 7070.
@@ -110,14 +114,14 @@ pub(crate) struct ProxySection {
     pub(crate) auth: ProxyAuthSetting,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ProxyAuthSetting {
     SameUser,
     Token,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitsSection {
     /// Plain reads per second of one device. Default 2,000.
@@ -222,35 +226,70 @@ impl Config {
         let Some(bytes) = files::read(path)? else {
             return Ok(None);
         };
-        let wrong = |message: String| {
-            Failure::new(
-                "config_invalid",
-                format!("{} is not valid: {message}", path.display()),
-                "correct that line; docs/cli.md lists every key",
-            )
-        };
-        let text =
-            String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text".to_owned()))?;
-        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        config
-            .relay
-            .parse()
-            .map_err(|error| wrong(error.to_string()))?;
-        config
-            .tools
-            .check()
-            .map_err(|error| wrong(error.to_string()))?;
-        config
-            .budgets
-            .caps()
-            .map_err(|error| wrong(error.to_string()))?;
-        config.policy.check().map_err(wrong)?;
-        config.context.check().map_err(wrong)?;
+        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned());
+        match text.and_then(|text| Self::parse(&text)) {
+            Ok(config) => Ok(Some(config)),
+            Err(message) => Err(invalid(path, &message).into()),
+        }
+    }
+
+    /// Reads and checks a text; the error is for people.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.relay.parse().map_err(|error| error.to_string())?;
+        config.tools.check().map_err(|error| error.to_string())?;
+        config.budgets.caps().map_err(|error| error.to_string())?;
+        config.policy.check()?;
+        config.context.check()?;
         if let Some(root) = config.shell.roots.iter().find(|root| !root.is_absolute()) {
             let root = root.display();
-            return Err(wrong(format!("shell.roots: {root} is not an absolute path")).into());
+            return Err(format!("shell.roots: {root} is not an absolute path"));
         }
-        Ok(Some(config))
+        Ok(config)
+    }
+
+    /// What takes effect while an agent runs.
+    pub(crate) fn live(&self) -> anyhow::Result<LiveSettings> {
+        let limits = &self.limits;
+        Ok(LiveSettings {
+            rates: Rates {
+                reads_per_second: limits.reads_per_second,
+                writes_per_second: limits.writes_per_second,
+                runs_per_minute: limits.runs_per_minute,
+                chat_per_minute: limits.chat_per_minute,
+                ..Rates::default()
+            },
+            upload: self.agent.upload_limit.unwrap_or(Sizes::default().upload),
+            caps: self.budgets.caps()?,
+            tools: self.tools.clone(),
+            policy: self.policy.clone(),
+            context: self.context,
+            shell_roots: self.shell.roots.clone(),
+        })
+    }
+
+    /// Names of what differs from `started` and takes effect at the next start only.
+    pub(crate) fn restart_required(&self, started: &Self) -> Vec<String> {
+        let at_start = |limits: &LimitsSection| {
+            (
+                limits.proxy_connections_per_second,
+                limits.enrolments_per_second,
+                limits.handshake_burst,
+                limits.handshakes_per_second,
+            )
+        };
+        let differs = [
+            ("relay", self.relay != started.relay),
+            ("agent.name", self.agent.name != started.agent.name),
+            ("quic", self.quic != started.quic),
+            ("proxy", self.proxy != started.proxy),
+            (
+                "limits",
+                at_start(&self.limits) != at_start(&started.limits),
+            ),
+        ];
+        let names = differs.iter().filter(|(_, differs)| *differs);
+        names.map(|(name, _)| (*name).to_owned()).collect()
     }
 
     /// Writes the file of a first run, or adds to the user's own the ports that it does not name. A
@@ -275,6 +314,14 @@ impl Config {
     pub(crate) fn quic_address(&self, port: Option<u16>) -> SocketAddr {
         SocketAddr::new(self.quic.address, port.unwrap_or(0))
     }
+}
+
+fn invalid(path: &Path, message: &str) -> Failure {
+    Failure::new(
+        "config_invalid",
+        format!("{} is not valid: {message}", path.display()),
+        "correct that line (docs/cli.md lists every key), or go back to the last one that worked: homing config restore",
+    )
 }
 
 impl RelaySetting {

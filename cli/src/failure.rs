@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     Refused = 3,
     /// The other side could not be reached.
     NotReachable = 4,
+    /// Nothing failed: the process is to be started anew (`EX_TEMPFAIL` of sysexits.h).
+    Restart = 75,
 }
 
 /// A failure with everything that a person or a program needs.
@@ -74,6 +76,7 @@ fn exit_of(code: &str) -> Exit {
         | "not_approved" | "above_ceiling" | "weak_key" | "key_in_use" | "wrong_code"
         | "last_admin" | "renewal_too_late" | "agent_certificate" | "agent_revoked"
         | "name_changed" => Exit::Refused,
+        "restart" => Exit::Restart,
         _ => Exit::Failed,
     }
 }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use homing_agent::Agent;
 use homing_agent::denied::SelectError;
 use homing_certs::{NodeId, SigningKey};
@@ -25,6 +27,7 @@ pub(crate) use self::agent_file::AgentFile;
 use self::coordinator_half::{BoundCoordinator, CoordinatorHalf};
 pub(crate) use self::status::{AgentStatus, HostStatus};
 use crate::config::Config;
+use crate::config::store::ConfigStore;
 use crate::data_dir::DataDir;
 use crate::device::Device;
 use crate::failure::Failure;
@@ -32,6 +35,41 @@ use crate::files;
 
 /// How long a start may wait for a relay to answer.
 const RELAY_WAIT: Duration = Duration::from_secs(3);
+
+/// What an agent may do to the process that runs it.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    pub(crate) config_file: Arc<ConfigStore>,
+    /// Raised when it is to be started anew.
+    pub(crate) restart: CancellationToken,
+}
+
+impl Upkeep {
+    pub(crate) fn new(dir: &DataDir) -> Self {
+        Self {
+            config_file: Arc::new(ConfigStore::new(dir.config())),
+            restart: CancellationToken::new(),
+        }
+    }
+
+    /// Waits for somebody to ask for a restart, and stops the process then.
+    pub(crate) async fn stop_for_restart(restart: CancellationToken, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = restart.cancelled() => shutdown.cancel(),
+        }
+    }
+
+    /// How the command ends: with the exit code of a restart when one was asked for.
+    pub(crate) fn end(&self) -> anyhow::Result<()> {
+        match self.restart.is_cancelled() {
+            true => {
+                Err(Failure::new("restart", "a restart was asked for", "start it again").into())
+            }
+            false => Ok(()),
+        }
+    }
+}
 
 /// Bound, not yet running.
 pub(crate) struct Host {
@@ -44,11 +82,15 @@ pub(crate) struct Host {
 
 impl Host {
     /// Opens or makes the network, and binds everything.
-    pub(crate) async fn bind(dir: &DataDir, config: &mut Config) -> anyhow::Result<Self> {
+    pub(crate) async fn bind(
+        dir: &DataDir,
+        config: &mut Config,
+        upkeep: &Upkeep,
+    ) -> anyhow::Result<Self> {
         let mut half = CoordinatorHalf::open(dir, config).await?;
         let network_id = half.authority.network_id().to_string();
         half.enrol_agent(dir, config)?;
-        let agent = agent_half::bind(dir, config).await?;
+        let agent = agent_half::bind(dir, config, upkeep).await?;
         // Tickets and the directory should name the relay from the first moment on.
         let relayed = tokio::join!(
             half.endpoint.relayed(RELAY_WAIT),
@@ -110,6 +152,15 @@ pub(crate) async fn run(
     };
     let (agent_ended, coordinator_ended) = tokio::join!(agent_done, coordinator_done);
     agent_ended.and(coordinator_ended)
+}
+
+/// What a hang-up signal means to a process without a terminal.
+pub(crate) fn reloading(status: HostStatus) -> impl Fn() -> BoxFuture<'static, ()> {
+    move || {
+        let status = status.clone();
+        // It has told the log what was wrong.
+        async move { drop(status.reload_config().await) }.boxed()
+    }
 }
 
 /// What commands ask of an agent.

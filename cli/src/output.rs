@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::failure::describe;
+use crate::failure::{Exit, describe};
 use crate::terminal_text::{clean, clean_line};
 
 /// Where and how a command prints.
@@ -97,7 +97,9 @@ impl Output {
     /// Prints a failure and gives the exit code.
     pub(crate) fn fail(self, error: &anyhow::Error) -> ExitCode {
         let (body, exit) = describe(error);
-        if self.json {
+        if exit == Exit::Restart {
+            self.progress(&body.message);
+        } else if self.json {
             self.result(&json!({ "error": body }), String::new);
         } else {
             // Often the words of another machine.

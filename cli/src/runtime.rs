@@ -90,3 +90,28 @@ pub(crate) fn shutdown_on_signal(
     });
     Ok(token)
 }
+
+/// Does something at every SIGHUP. A process with a terminal is left as it is: for that one the signal
+/// says that the terminal has gone.
+pub(crate) fn on_hangup<F: Future<Output = ()> + Send + 'static>(
+    tasks: &mut tokio::task::JoinSet<()>,
+    shutdown: CancellationToken,
+    act: impl Fn() -> F + Send + 'static,
+) -> anyhow::Result<()> {
+    if std::io::stdin().is_terminal() || std::io::stderr().is_terminal() {
+        return Ok(());
+    }
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                heard = hangup.recv() => match heard {
+                    Some(()) => act().await,
+                    None => break,
+                },
+            }
+        }
+    });
+    Ok(())
+}

@@ -51,6 +51,8 @@ pub enum LocalCommand {
         #[serde(default)]
         without_newest_log: bool,
     },
+    /// Reads the configuration file again.
+    ReloadConfig,
     /// Stops the process.
     Shutdown,
 }
@@ -68,6 +70,11 @@ pub enum LocalReply {
     Denied {
         /// NodeId of the device that is denied here.
         node_id: String,
+    },
+    /// Of `ReloadConfig`.
+    Reloaded {
+        /// What takes effect at the next start only.
+        restart_required: Vec<String>,
     },
     /// Of `Status`: one document, described in `docs/cli.md`.
     Status(Box<serde_json::Value>),

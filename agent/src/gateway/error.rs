@@ -3,6 +3,7 @@
 //! What went wrong inside goes to the log with the request id; the client gets the code, a sentence
 //! and the next step.
 
+mod configuration;
 mod models;
 
 use std::borrow::Cow;

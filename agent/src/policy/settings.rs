@@ -1,6 +1,7 @@
 //! The policy's part of the configuration.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,7 +24,7 @@ pub enum Action {
 }
 
 /// `[policy]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicySettings {
     /// Refuses everything that changes something. Default false.
@@ -52,6 +53,12 @@ impl Default for PolicySettings {
 }
 
 impl PolicySettings {
+    /// How long a question waits for its answer.
+    #[must_use]
+    pub fn approval_lifetime(&self) -> Duration {
+        Duration::from_secs(60 * u64::from(self.approval_minutes))
+    }
+
     /// What is wrong with it, for people.
     ///
     /// # Errors
@@ -73,7 +80,7 @@ impl PolicySettings {
 }
 
 /// `[[policy.rules]]`: a rule about what a call is about. All that it names must fit.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Name of the tool, in which `*` stands for anything.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::{
     ContainerLogsTool, ContainersTool, DevicesTool, FetchTool, JournalTool, NetworkTool,
-    ProcessesTool, SensorsTool, ServicesTool, SystemTool, TimeTool, Tool, WhoAmITool,
+    ProcessesTool, SensorsTool, ServicesTool, ShellSettings, ShellTool, SystemTool, TimeTool, Tool,
+    WhoAmITool,
 };
 use crate::config::AgentSettings;
+use crate::confine::Confinement;
 use crate::connections::Connections;
 use crate::store::Store;
 use crate::system::SystemProbe;
@@ -18,6 +20,7 @@ pub fn builtin(
     probe: &SystemProbe,
     store: &Store,
     connections: &Connections,
+    confinement: &Confinement,
 ) -> Vec<Arc<dyn Tool>> {
     let tools = &settings.tools;
     let mut all: Vec<Arc<dyn Tool>> = vec![
@@ -34,6 +37,12 @@ pub fn builtin(
         Arc::new(JournalTool::new(&tools.programs.journalctl)),
     ];
     all.extend(files(settings));
+    let roots = std::iter::once(settings.workspace()).chain(settings.shell_roots.clone());
+    let shell = ShellSettings {
+        roots: roots.collect(),
+        unconfined_for_all: settings.policy.unconfined_for_all,
+    };
+    all.push(Arc::new(ShellTool::new(confinement.clone(), shell)));
     if tools.fetch.enabled {
         all.push(Arc::new(FetchTool::new(tools.fetch.clone())));
     }

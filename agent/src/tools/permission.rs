@@ -36,7 +36,12 @@ impl Tools {
         let effect = tool.effect(&call.arguments);
         let judged = match allowed(tool.as_ref(), speaker) {
             false => Err(ToolError::Forbidden(scope)),
-            true => match self.policy.judge(&as_seen(tool.as_ref(), call)) {
+            true => match self
+                .rules
+                .load()
+                .policy
+                .judge(&as_seen(tool.as_ref(), call))
+            {
                 Judgement::Run => Ok(Permission::Run),
                 Judgement::Ask => Ok(Permission::Ask {
                     summary: readable(&tool.summary(&call.arguments)),

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Component, PathBuf};
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Folders that may be named; more is a mistake.
 const MAX_ROOTS: usize = 32;
@@ -18,7 +18,7 @@ const MAX_RANGES: usize = 64;
 const MAX_PORTS: usize = 64;
 
 /// Settings of all built-in tools.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ToolSettings {
     /// Containers of Docker or Podman.
@@ -33,7 +33,7 @@ pub struct ToolSettings {
 }
 
 /// `[tools.containers]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContainerSettings {
     /// Socket of the engine. By default the first that is there of `/var/run/docker.sock`,
@@ -42,7 +42,7 @@ pub struct ContainerSettings {
 }
 
 /// `[tools.files]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileSettings {
     /// Folders that the tools may read, absolute. By default the one folder `workspace` in the
@@ -51,7 +51,7 @@ pub struct FileSettings {
 }
 
 /// `[tools.fetch]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FetchSettings {
     /// Whether there is such a tool. Default false: no packet leaves for a host that nobody named.
@@ -73,8 +73,8 @@ pub struct Programs {
 }
 
 /// An address, or all addresses with the same first bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct AddressRange {
     address: IpAddr,
     bits: u8,
@@ -188,6 +188,12 @@ impl FromStr for AddressRange {
             return Err(wrong());
         }
         Ok(Self { address, bits })
+    }
+}
+
+impl From<AddressRange> for String {
+    fn from(range: AddressRange) -> Self {
+        range.to_string()
     }
 }
 

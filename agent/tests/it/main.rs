@@ -12,6 +12,7 @@
 
 mod approvals;
 mod audit;
+mod config;
 mod confine;
 mod context;
 mod contract;

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::control_socket::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
-use crate::host::{self, AgentFile, HostStatus, agent_half};
+use crate::host::{self, AgentFile, HostStatus, Upkeep, agent_half, reloading};
 use crate::output::Output;
 use crate::runtime;
 
@@ -35,13 +35,15 @@ pub(super) async fn run(dir: &DataDir, args: AgentRunArgs, output: Output) -> an
     }
     enrol(dir, &mut running, &args, output).await?;
     choose_relay(&mut running, args.part.relay.as_deref(), false, output)?;
-    let agent = agent_half::bind(dir, &running).await?;
+    let upkeep = Upkeep::new(dir);
+    let agent = agent_half::bind(dir, &running, &upkeep).await?;
     if first_run {
         config.relay = running.relay.clone();
     }
     let port = host::port(agent.endpoint());
     config.quic.agent_port.get_or_insert(port);
     config.keep(&dir.config(), first_run)?;
+    upkeep.config_file.started_with(&config);
     host::wait_for_relay(&running, agent.endpoint()).await?;
     let status = HostStatus {
         network_id: agent.handle().trust().network_id().to_string(),
@@ -59,8 +61,13 @@ pub(super) async fn run(dir: &DataDir, args: AgentRunArgs, output: Output) -> an
 
     let mut tasks = JoinSet::new();
     let shutdown = runtime::shutdown_on_signal(&mut tasks)?;
-    let answers = Answers::new(None, Some(status), shutdown.clone());
+    let answers = Answers::new(None, Some(status.clone()), shutdown.clone());
     tasks.spawn(socket.run(Arc::new(answers), shutdown.clone()));
+    tasks.spawn(Upkeep::stop_for_restart(
+        upkeep.restart.clone(),
+        shutdown.clone(),
+    ));
+    runtime::on_hangup(&mut tasks, shutdown.clone(), reloading(status))?;
     let (serving, mut is_serving) = watch::channel(false);
     let mut parts = JoinSet::new();
     let stop = shutdown.clone();
@@ -81,7 +88,8 @@ pub(super) async fn run(dir: &DataDir, args: AgentRunArgs, output: Output) -> an
         tasks,
         shutdown,
     };
-    serving.until_end(output, ready, async {}).await
+    serving.until_end(output, ready, async {}).await?;
+    upkeep.end()
 }
 
 /// Redeems the ticket, unless this agent is in its network already: the same command line may start

@@ -8,6 +8,7 @@ use super::status;
 use crate::agent_api::AgentApi;
 use crate::config::{Config, ProxyAuthSetting, RelaySetting};
 use crate::data_dir::DataDir;
+use crate::failure::describe;
 use crate::output::Output;
 
 /// Seconds without a heartbeat after which an agent refuses what needs a fresh log.
@@ -23,9 +24,21 @@ struct Finding {
 }
 
 pub(super) async fn run(dir: &DataDir, output: Output) -> anyhow::Result<()> {
-    let config = Config::load(&dir.config())?.unwrap_or_default();
+    let (config, broken) = match Config::load(&dir.config()) {
+        Ok(config) => (config.unwrap_or_default(), None),
+        Err(error) => (Config::default(), Some(describe(&error).0)),
+    };
     let status = status::document(dir).await?;
-    let findings = findings(dir, &config, &status);
+    let mut findings = findings(dir, &config, &status);
+    findings.extend(broken.map(|error| Finding {
+        level: "problem",
+        code: "config_invalid",
+        message: match status["running"] == true {
+            true => format!("{}; the running process keeps what it has", error.message),
+            false => error.message,
+        },
+        next: error.hint,
+    }));
     let mut contacts = contacts(&config);
     contacts.extend(providers(dir, &status).await);
     let sockets = sockets(&status);

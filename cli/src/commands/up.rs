@@ -15,7 +15,7 @@ use crate::control_socket::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::device_side::DeviceSide;
 use crate::failure::Failure;
-use crate::host::{self, Host};
+use crate::host::{self, Host, Upkeep, reloading};
 use crate::output::Output;
 use crate::runtime;
 
@@ -37,9 +37,11 @@ pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::
         }
     }
 
-    let host = Host::bind(dir, &mut running).await?;
+    let upkeep = Upkeep::new(dir);
+    let host = Host::bind(dir, &mut running, &upkeep).await?;
     host.note_ports(&mut config);
     config.keep(&dir.config(), first_run)?;
+    upkeep.config_file.started_with(&config);
     let side =
         DeviceSide::bind(dir, &running, host.device.clone(), host.agent_info.clone()).await?;
     host.agent.handle().hide_port(side.proxy_port);
@@ -50,6 +52,11 @@ pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::
     let status = host.status();
     let answers = Answers::new(Some(side.status()), Some(status.clone()), shutdown.clone());
     tasks.spawn(socket.run(Arc::new(answers), shutdown.clone()));
+    tasks.spawn(Upkeep::stop_for_restart(
+        upkeep.restart.clone(),
+        shutdown.clone(),
+    ));
+    runtime::on_hangup(&mut tasks, shutdown.clone(), reloading(status.clone()))?;
 
     let Host {
         coordinator,
@@ -91,7 +98,8 @@ pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::
     };
     serving
         .until_end(output, ready, async { device.endpoint().close().await })
-        .await
+        .await?;
+    upkeep.end()
 }
 
 fn announce(

@@ -9,7 +9,7 @@ use homing_protocol::alpn;
 use homing_transport::enrolling::{Enrolled, Introduction};
 use homing_transport::{BindError, Endpoint, EndpointConfig};
 
-use super::{AgentFile, bind_served, keep, node_id, own_key, port_taken, server_limits};
+use super::{AgentFile, Upkeep, bind_served, keep, node_id, own_key, port_taken, server_limits};
 use crate::commands::join::{host_name, redeem};
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -22,7 +22,7 @@ use crate::output::Output;
 const PORT_SETTING: &str = "agent_port";
 
 /// Binds the agent that lies in `<dir>/agent`.
-pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent> {
+pub(crate) async fn bind(dir: &DataDir, config: &Config, upkeep: &Upkeep) -> anyhow::Result<Agent> {
     let file = AgentFile::load(dir)?.ok_or_else(not_enrolled)?;
     let folder = dir.agent();
     let key = files::read_key(&folder.join("key"))?.ok_or_else(not_enrolled)?;
@@ -30,7 +30,11 @@ pub(crate) async fn bind(dir: &DataDir, config: &Config) -> anyhow::Result<Agent
     let chain = file.chain()?;
     let bind = config.quic_address(config.quic.agent_port);
     let bound = Agent::bind(AgentConfig {
-        settings: settings(dir, config, &file, node_id(&key), chain.network_id())?,
+        settings: AgentSettings {
+            config_file: Some(upkeep.config_file.clone()),
+            restart: Some(upkeep.restart.clone()),
+            ..settings(dir, config, &file, node_id(&key), chain.network_id())?
+        },
         key,
         certificate,
         keep: keep(folder.join("cert")),
@@ -138,21 +142,9 @@ fn settings(
     node_id: NodeId,
     network_id: NetworkId,
 ) -> anyhow::Result<AgentSettings> {
-    let mut settings = AgentSettings::new(dir.agent(), file.agent.clone(), node_id, network_id);
-    let limits = &config.limits;
-    settings.rates.reads_per_second = limits.reads_per_second;
-    settings.rates.writes_per_second = limits.writes_per_second;
-    settings.rates.runs_per_minute = limits.runs_per_minute;
-    settings.rates.chat_per_minute = limits.chat_per_minute;
-    settings.policy = config.policy.clone();
-    settings.context = config.context;
-    settings.shell_roots = config.shell.roots.clone();
+    let settings = AgentSettings::new(dir.agent(), file.agent.clone(), node_id, network_id);
+    let mut settings = settings.with(config.live()?);
     settings.secret_dir = Some(dir.root().to_owned());
-    if let Some(bytes) = config.agent.upload_limit {
-        settings.sizes.upload = bytes;
-    }
-    settings.tools = config.tools.clone();
-    settings.caps = config.budgets.caps()?;
     Ok(settings)
 }
 

@@ -51,6 +51,21 @@ impl HostStatus {
         Ok(())
     }
 
+    /// Has the agent read the configuration again; what takes effect at the next start only.
+    pub(crate) async fn reload_config(&self) -> Result<Vec<String>, Failure> {
+        let agent = self.agent.as_ref().ok_or_else(no_agent)?;
+        let reloaded = agent.handle.reload_config().await;
+        let configured = reloaded.map_err(|error| {
+            tracing::warn!(%error, "the configuration was not read again; what was in effect stays");
+            Failure::new(
+                "config_invalid",
+                format!("{error}; what was in effect stays"),
+                "correct homing.toml, or go back to the last one that worked: homing config restore",
+            )
+        })?;
+        Ok(configured.restart_required)
+    }
+
     /// Whether the coordinator here signs nothing until it is told to.
     pub(crate) async fn is_recovering(&self) -> bool {
         match &self.coordinator {

@@ -84,8 +84,10 @@ fn the_javascript_library_streams_an_answer_for_which_the_agent_used_its_tools()
     is_what_an_agent_says(&got);
 }
 
-/// Never end, take gigabytes, speak something else than HTTP, or ask machines outside.
-const NOT_TRIED: &str = "^/(ws|rpc|api/events|api/blob|api/providers.*|api/models/available)$";
+/// Never end, take gigabytes, speak something else than HTTP, ask machines outside, or end or change
+/// the agent that is tried.
+const NOT_TRIED: &str =
+    "^/(ws|rpc|api/(events|blob|providers.*|models/available|config.*|restart))$";
 
 #[test]
 fn the_interface_is_what_its_document_says() {

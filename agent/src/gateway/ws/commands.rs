@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::Principal;
 use crate::context_report::ContextReport;
+use crate::gateway::config;
 use crate::gateway::error::ApiError;
 use crate::state::AgentState;
 use crate::store::UsageRow;
@@ -24,8 +25,15 @@ const COMMANDS: &[(&str, &str)] = &[
         "context",
         "says what a model is told before the conversation; context detail names every tool",
     ),
+    (
+        "restart",
+        "starts the agent's process anew; needs the scope config.write",
+    ),
     ("help", "lists these commands"),
 ];
+
+/// The one command that needs more than a chat; whoever runs it has checked that.
+pub(super) const RESTART: &str = "restart";
 
 /// Runs a command and gives the text of its result.
 pub(super) async fn run(
@@ -54,6 +62,10 @@ pub(super) async fn run(
         "usage" => usage(state, principal, session).await,
         "context" | "context list" => Ok(context(state, principal, session).await?.list()),
         "context detail" => Ok(context(state, principal, session).await?.detail()),
+        RESTART => {
+            config::begin_restart(state)?;
+            Ok("the agent restarts".to_owned())
+        }
         "help" => {
             let lines = COMMANDS
                 .iter()

@@ -11,7 +11,7 @@ use super::writer::Outgoing;
 use super::{Ending, Socket, commands};
 use crate::gateway::error::ApiError;
 use crate::gateway::health::VERSION;
-use crate::gateway::routes::{self, Frame};
+use crate::gateway::routes::{self, Class, Frame, Need};
 use crate::gateway::{Principal, approvals};
 use crate::sessions::{self, Attachment, Said};
 
@@ -134,6 +134,11 @@ impl Reader<'_> {
                 }
             }
             ClientFrame::Command { name, session_id } => {
+                if name == commands::RESTART
+                    && let Err(error) = self.may_restart(principal).await
+                {
+                    return Ok(Err(error));
+                }
                 match commands::run(state, principal, &name, &session_id).await {
                     Ok(text) => {
                         self.reply(ServerFrame::CommandResult { name, text })
@@ -189,6 +194,13 @@ impl Reader<'_> {
         let topics = self.watches.then_some(SYSTEM).into_iter().collect();
         self.reply(ServerFrame::Subscribed { topics }).await?;
         Ok(Ok(()))
+    }
+
+    /// Like the gate in front of `POST /api/restart`.
+    async fn may_restart(&self, principal: &Principal) -> Result<(), ApiError> {
+        let need = Need::Scope("config.write");
+        let call = ("ws", commands::RESTART);
+        self.socket.gate(principal, call, need, Class::Write).await
     }
 
     async fn check_files(
