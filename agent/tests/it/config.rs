@@ -106,11 +106,13 @@ async fn a_changed_policy_holds_for_the_next_tool_call_of_a_turn_that_runs() {
     let answer = rig.call(&device, patch("policy", &denied)).await;
     assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.json());
     assert_eq!(answer.header("etag"), "\"1\"");
-    let event = ws.wait_for("resource_event").await;
-    assert_eq!(
-        (&event["resource"], &event["id"]),
-        (&json!("config"), &json!("policy"))
-    );
+    let event = loop {
+        let event = ws.wait_for("resource_event").await;
+        if event["resource"] == "config" {
+            break event;
+        }
+    };
+    assert_eq!(event["id"], "policy");
     // What was asked before is judged again, and nobody is asked about the next one.
     let path = format!("/api/approvals/{}/approve", question["id"]);
     rig.call(&device, post(&path, "")).await;
@@ -147,8 +149,8 @@ async fn caps_rates_and_sizes_hold_at_once() {
     assert!(rig.state.tools.read_only());
     // Last: it leaves nothing to write with.
     call(patch("limits", &json!({}))).await;
-    call(patch("limits", &json!({}))).await;
-    let limited = call(patch("limits", &json!({}))).await;
+    call(post("/api/upload?filename=b", "b")).await;
+    let limited = call(post("/api/upload?filename=c", "c")).await;
     assert_eq!(limited.code(), "rate_limited");
 }
 
@@ -246,5 +248,5 @@ async fn the_audit_log_names_what_was_changed_and_no_value() {
         .unwrap();
     assert_eq!(line["target"], "policy");
     assert_eq!(line["detail"]["keys"], json!(["approval_minutes", "tools"]));
-    assert!(!line.to_string().contains("77"));
+    assert!(!line["detail"].to_string().contains("77"));
 }

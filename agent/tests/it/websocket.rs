@@ -348,7 +348,7 @@ async fn commands_do_what_they_say() {
         late.next().await,
         json!({"type": "cleared", "session_id": "s", "seq": last + 1})
     );
-    ws.send(json!({"type": "command", "name": "restart", "session_id": "s"}))
+    ws.send(json!({"type": "command", "name": "dance", "session_id": "s"}))
         .await;
     assert_eq!(ws.wait_for("error").await["code"], "unknown_command");
 }

@@ -18,7 +18,7 @@ use crate::terminal_text::clean;
 pub(super) async fn run(dir: &DataDir, args: ConfigArgs, output: Output) -> anyhow::Result<()> {
     let place = match &args.agent {
         Some(agent) => Place::Agent(AgentApi::open(dir, Some(agent)).await?),
-        None => Place::Here(ConfigStore::new(dir.config())),
+        None => Place::Here(Box::new(ConfigStore::new(dir.config()))),
     };
     let command = args.command.unwrap_or(ConfigCommand::Show);
     let done = act(dir, &place, command, output).await;
@@ -29,7 +29,7 @@ pub(super) async fn run(dir: &DataDir, args: ConfigArgs, output: Output) -> anyh
 }
 
 enum Place {
-    Here(ConfigStore),
+    Here(Box<ConfigStore>),
     Agent(AgentApi),
 }
 

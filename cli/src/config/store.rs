@@ -93,12 +93,12 @@ impl ConfigStore {
                 edit::merge(&old, &name, &patch).map_err(ConfigError::Invalid)?
             }
         };
-        let config = Config::parse(&new).map_err(ConfigError::Invalid)?;
         if from == From::Network
             && let Some(name) = HOST_ONLY.iter().find(|name| differs(&old, &new, name))
         {
             return Err(ConfigError::HostOnly((*name).to_owned()));
         }
+        let config = Config::parse(&new).map_err(ConfigError::Invalid)?;
         let configured = self.configured(new, &config)?;
         files::write(&self.path, configured.text.as_bytes())
             .map_err(|error| disk("written", error))?;

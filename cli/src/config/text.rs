@@ -21,7 +21,8 @@ impl Config {
             ProxyAuthSetting::Token => "token",
         };
         let text = format!(
-            r#"# Settings of homing. A change takes effect at the next start.
+            r#"# Settings of homing. After an edit: homing config check, then homing config reload; it says what waits
+# for the next start.
 
 # What may be contacted beside the addresses of this network's own members:
 # "none" (this machine and the local network), "public" (iroh's public relays and look-up),

@@ -71,7 +71,7 @@ fn body(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-fn configure(host: &Dir) {
+pub(crate) fn configure(host: &Dir) {
     let url = obedient_model();
     let add = [
         "providers",
@@ -88,7 +88,7 @@ fn configure(host: &Dir) {
     host.run(["models", "add", "fake", "m1"]).ok();
 }
 
-fn message(arguments: &Value) -> Value {
+pub(crate) fn message(arguments: &Value) -> Value {
     json!({"type": "text_final", "session_id": "s", "text": arguments.to_string()})
 }
 

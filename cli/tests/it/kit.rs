@@ -208,6 +208,11 @@ impl Running {
         wait(&mut self.child, LIMIT).and_then(|status| status.signal())
     }
 
+    /// Waits for an end that was asked for; the exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        wait(&mut self.child, LIMIT).and_then(|status| status.code())
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
