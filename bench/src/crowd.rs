@@ -27,12 +27,13 @@ use crate::network;
 /// Keys of these devices are none of the other rows'.
 const FIRST: u32 = 200_000;
 
-/// Enrols a device for each line of `tickets` and serves a proxy for each until stdin ends.
-pub(crate) async fn serve(tickets: &Path, dir: &Path) -> Result<()> {
+/// Enrols a device for each line of `tickets` and serves a proxy for each until stdin ends. The devices
+/// are numbered from `first`.
+pub(crate) async fn serve(tickets: &Path, dir: &Path, first: u32) -> Result<()> {
     let tickets = std::fs::read_to_string(tickets).context("the tickets")?;
     let mut serving = JoinSet::new();
     let mut addresses = Vec::new();
-    for (number, ticket) in (0..).zip(tickets.lines()) {
+    for (number, ticket) in (first..).zip(tickets.lines()) {
         let dir = dir.join(format!("device-{number}"));
         addresses.push(device(number, ticket, &dir, &mut serving).await?);
     }

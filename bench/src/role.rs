@@ -58,6 +58,8 @@ pub(crate) enum Role {
         tickets: PathBuf,
         /// Where their proxies' tokens are.
         dir: PathBuf,
+        /// The number of the first.
+        first: u32,
     },
     /// The near end of a prototype.
     MappingProxy {
@@ -81,7 +83,11 @@ pub(crate) async fn run(role: Role) -> Result<()> {
             Role::Agent { dir, now } => network::serve_agent(&dir, UnixTime(now)).await,
             Role::Log { file, now } => trust::load(&file, UnixTime(now)).await,
             Role::Provider => provider::listen().await,
-            Role::Crowd { tickets, dir } => crowd::serve(&tickets, &dir).await,
+            Role::Crowd {
+                tickets,
+                dir,
+                first,
+            } => crowd::serve(&tickets, &dir, first).await,
             Role::MappingProxy { kind, agent, dir } => {
                 let agent = serde_json::from_str(&agent).context("the agent's ready line")?;
                 mapping::proxy(kind, &agent, &dir).await

@@ -39,6 +39,8 @@ pub(crate) struct Turn {
     pub(crate) first: Duration,
     /// How old each token was.
     pub(crate) ages: Samples,
+    /// From the first token's frame to the last one's.
+    pub(crate) span: Duration,
     /// Number of the session's last frame.
     pub(crate) seq: u64,
 }
@@ -78,6 +80,7 @@ impl Person {
             "client_msg_id": id,
         });
         let mut turn = Turn::default();
+        let mut first_at = None;
         let before = Instant::now();
         self.send(message.to_string()).await?;
         loop {
@@ -96,6 +99,7 @@ impl Person {
                         }
                         turn.ages.push(age);
                     }
+                    turn.span = Duration::from_nanos(at - *first_at.get_or_insert(at));
                 }
                 "error" => bail!("instead of an answer: {text}"),
                 "turn_complete" => {

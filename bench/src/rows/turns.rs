@@ -41,8 +41,7 @@ pub(super) async fn replay(lab: &Lab, report: &mut Report) -> Result<()> {
     }
     for _ in 0..lab.sizes.rounds * REPLAYS {
         // A device that comes back: its socket is open, its session is not.
-        let mut reader = Person::meet(address, "long").await?;
-        let load = async || reader.replay(count).await;
+        let load = async || Person::meet(address, "long").await?.replay(count).await;
         let took = lab.calm.measure(report, load).await?;
         report.add(REPLAY, "ms", OURS, took.as_secs_f64() * 1e3);
     }
@@ -65,13 +64,14 @@ pub(super) async fn cost(lab: &Lab, report: &mut Report) -> Result<()> {
     ));
     let mut talking = Talking::start(lab, "turn-cost").await?;
     let address = talking.add_devices(1).await?;
-    let mut person = Person::meet(*address.first().context("no device")?, "short").await?;
+    let address = *address.first().context("no device")?;
     let agent = [talking.agent()];
-    for _ in 0..warm_up {
-        person.ask(Ask::ONE).await?;
-    }
     for _ in 0..lab.sizes.rounds {
         let load = async || {
+            let mut person = Person::meet(address, "short").await?;
+            for _ in 0..warm_up {
+                person.ask(Ask::ONE).await?;
+            }
             let (start, before) = (Instant::now(), process::cpu(&agent)?);
             let mut waited = Duration::ZERO;
             for _ in 0..turns {

@@ -10,6 +10,9 @@ use super::homing::{Network, proxy_address};
 use crate::child::Child;
 use crate::lab::Lab;
 
+/// Devices of one process: below the invitations that a coordinator keeps open.
+pub(crate) const CROWD: u32 = 50;
+
 /// A network of its own, so that no other row's data is in its database.
 #[derive(Debug)]
 pub(crate) struct Talking {
@@ -54,26 +57,28 @@ impl Talking {
         Ok(addresses)
     }
 
-    /// Devices with proxies in one process.
+    /// Devices with proxies in a few processes.
     pub(crate) async fn add_crowd(&mut self, lab: &Lab, count: u32) -> Result<Vec<SocketAddr>> {
-        let mut tickets = String::new();
-        for number in 0..count {
-            let name = format!("crowd-{number}");
-            tickets += &self.network.ticket(&["--name", &name]).await?;
-            tickets.push('\n');
+        let mut addresses = Vec::new();
+        for first in (0..count).step_by(CROWD as usize) {
+            let mut tickets = String::new();
+            for number in first..count.min(first + CROWD) {
+                let name = format!("crowd-{number}");
+                tickets += &self.network.ticket(&["--name", &name]).await?;
+                tickets.push('\n');
+            }
+            let dir = lab.place.fresh("crowd")?;
+            let file = dir.join("tickets");
+            std::fs::write(&file, tickets)?;
+            let args = [file.to_string_lossy(), dir.to_string_lossy()];
+            let args = [&*args[0], &*args[1], &first.to_string()];
+            let crowd = Child::role("crowd", &args, &dir.join("log")).await?;
+            let all = crowd.ready.get("addresses").and_then(Value::as_array);
+            for address in all.context("no addresses")? {
+                addresses.push(address.as_str().context("an address")?.parse()?);
+            }
+            self.devices.push(crowd);
         }
-        let file = lab.place.file("crowd.tickets");
-        std::fs::write(&file, tickets)?;
-        let dir = lab.place.fresh("crowd")?;
-        let args = [file.to_string_lossy(), dir.to_string_lossy()];
-        let args: Vec<&str> = args.iter().map(|arg| &**arg).collect();
-        let crowd = Child::role("crowd", &args, &lab.place.file("crowd.log")).await?;
-        let addresses = crowd.ready.get("addresses").and_then(Value::as_array);
-        let addresses = addresses.context("no addresses")?.iter();
-        let addresses = addresses
-            .map(|address| Ok(address.as_str().context("an address")?.parse()?))
-            .collect::<Result<_>>()?;
-        self.devices.push(crowd);
         Ok(addresses)
     }
 
