@@ -15,6 +15,7 @@ mod bodies;
 mod browser;
 mod chat;
 mod clocks;
+mod contract;
 mod crash;
 mod examples;
 mod fault_map;
