@@ -15,6 +15,7 @@ mod bodies;
 mod browser;
 mod chat;
 mod clocks;
+mod confined;
 mod contract;
 mod crash;
 mod examples;
