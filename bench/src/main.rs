@@ -6,12 +6,14 @@
 mod args;
 mod calm;
 mod child;
+mod crowd;
 mod lab;
 mod load;
 mod mapping;
 mod network;
 mod origin;
 mod process;
+mod provider;
 mod report;
 mod role;
 mod rows;

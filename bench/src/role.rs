@@ -11,9 +11,11 @@ use homing_certs::UnixTime;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
+use crate::crowd;
 use crate::mapping::{self, Kind};
 use crate::network;
 use crate::origin::{self, Origin};
+use crate::provider;
 use crate::rows::trust;
 use crate::systems::{iroh, quinn};
 
@@ -48,6 +50,17 @@ pub(crate) enum Role {
         /// The start of the network.
         now: u64,
     },
+    /// A model API that says when it speaks.
+    Provider,
+    /// Devices with a loopback proxy each.
+    Crowd {
+        /// A ticket a line.
+        tickets: PathBuf,
+        /// Where their proxies' tokens are.
+        dir: PathBuf,
+        /// The number of the first.
+        first: u32,
+    },
     /// The near end of a prototype.
     MappingProxy {
         /// Which one.
@@ -69,6 +82,12 @@ pub(crate) async fn run(role: Role) -> Result<()> {
             Role::MappingAgent { store } => mapping::agent(Origin::new(store)).await,
             Role::Agent { dir, now } => network::serve_agent(&dir, UnixTime(now)).await,
             Role::Log { file, now } => trust::load(&file, UnixTime(now)).await,
+            Role::Provider => provider::listen().await,
+            Role::Crowd {
+                tickets,
+                dir,
+                first,
+            } => crowd::serve(&tickets, &dir, first).await,
             Role::MappingProxy { kind, agent, dir } => {
                 let agent = serde_json::from_str(&agent).context("the agent's ready line")?;
                 mapping::proxy(kind, &agent, &dir).await

@@ -13,6 +13,7 @@ use crate::systems::{OURS, dumbpipe, homing, rathole, ssh, version};
 
 mod admission;
 mod bulk;
+mod commits;
 mod guard;
 mod life;
 mod mapping;
@@ -20,7 +21,9 @@ mod redemption;
 mod requests;
 mod revocation;
 mod stall;
+mod streaming;
 pub(crate) mod trust;
+mod turns;
 
 /// One row of `docs/performance.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +48,15 @@ pub(crate) enum Row {
     Log,
     Idle,
     Binary,
+    FirstToken,
+    Streams,
+    Replay,
+    TurnCost,
+    Commits,
 }
 
 /// All rows with their names; the place in the list is the number.
-const ROWS: [(Row, &str); 20] = [
+const ROWS: [(Row, &str); 25] = [
     (Row::Mapping, "mapping"),
     (Row::Get, "get"),
     (Row::Tail, "tail"),
@@ -69,6 +77,11 @@ const ROWS: [(Row, &str); 20] = [
     (Row::Log, "log"),
     (Row::Idle, "idle"),
     (Row::Binary, "binary"),
+    (Row::FirstToken, "first-token"),
+    (Row::Streams, "streams"),
+    (Row::Replay, "replay"),
+    (Row::TurnCost, "turn-cost"),
+    (Row::Commits, "commits"),
 ];
 
 impl Row {
@@ -187,6 +200,11 @@ async fn measure(row: Row, lab: &mut Lab, report: &mut Report) -> Result<()> {
         Row::Log => trust::log(lab, report).await,
         Row::Idle => life::idle(lab, report).await,
         Row::Binary => life::binary(lab, report),
+        Row::FirstToken => streaming::first_token(lab, report).await,
+        Row::Streams => streaming::streams(lab, report).await,
+        Row::Replay => turns::replay(lab, report).await,
+        Row::TurnCost => turns::cost(lab, report).await,
+        Row::Commits => commits::run(lab, report).await,
     }
 }
 

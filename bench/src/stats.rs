@@ -15,6 +15,10 @@ impl Samples {
         self.0.append(&mut other.0);
     }
 
+    pub(crate) fn first(&self) -> Option<Duration> {
+        self.0.first().copied()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

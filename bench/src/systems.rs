@@ -16,6 +16,7 @@ pub(crate) mod prototypes;
 pub(crate) mod quinn;
 pub(crate) mod rathole;
 pub(crate) mod ssh;
+pub(crate) mod talking;
 
 /// The name of the product in tables.
 pub(crate) const OURS: &str = "homing";

@@ -53,6 +53,30 @@ fn command_lines() -> impl Iterator<Item = String> {
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
 }
 
+/// The host's program is built beside this one by whoever tests the whole workspace.
+#[test]
+fn a_quick_run_measures_conversations_with_a_model_and_a_verdict_for_each() {
+    let rows = "first-token,streams,replay,turn-cost,commits";
+    let output = bench(&["--only", rows, "--quick", "--rounds", "1", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    for row in 20..=24 {
+        let own: Vec<&Value> = checks.iter().filter(|check| check["row"] == row).collect();
+        assert!(!own.is_empty(), "no verdict of row {row}");
+        let measured = own.iter().all(|check| check["verdict"] != "NOT_RUN");
+        assert!(measured, "row {row}: {own:?}");
+    }
+    for metric in report["metrics"].as_array().unwrap() {
+        let positive = metric["median"].as_f64() > Some(0.0);
+        // Ten short turns may cost less than the ticks in which the kernel counts.
+        assert!(
+            positive || metric["metric"].as_str().unwrap().starts_with("CPU"),
+            "{metric}"
+        );
+    }
+}
+
 #[test]
 fn a_row_that_cannot_run_is_reported_with_its_reason() {
     let args = [

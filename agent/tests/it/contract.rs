@@ -10,6 +10,7 @@ use homing_agent::gateway::{FRAMES, ROUTES};
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
+use crate::scripted::{Script, calls, says};
 
 fn contract() -> Value {
     serde_json::from_str(include_str!("contract.json")).unwrap()
@@ -114,5 +115,25 @@ async fn every_specified_frame_of_the_agent_is_seen_on_a_socket() {
     ws.send(json!({ "type": "subscribe", "topics": ["system"] }))
         .await;
     note(ws.until("system_snapshot").await);
+    note(questions().await);
     compare("server_frames", &seen);
+}
+
+/// The frames of a turn that asks a person, who says no.
+async fn questions() -> Vec<Value> {
+    let script = Script::new(vec![
+        calls(&[("shell", json!({ "argv": ["true"] }))]),
+        says("done"),
+    ]);
+    let models = script.models();
+    let rig = Rig::start_with(|settings| settings.models = Some(models)).await;
+    let mut ws = rig.ws(&rig.network.owner()).await;
+    ws.send(json!({ "type": "text_final", "session_id": "s", "text": "go" }))
+        .await;
+    let mut frames = ws.until("approval_required").await;
+    let id = frames.last().unwrap()["id"].clone();
+    ws.send(json!({ "type": "approval_answer", "id": id, "decision": "deny" }))
+        .await;
+    frames.extend(ws.until("turn_complete").await);
+    frames
 }

@@ -12,6 +12,7 @@
 
 mod approvals;
 mod audit;
+mod clients;
 mod config;
 mod confine;
 mod context;
@@ -27,6 +28,8 @@ mod mcp;
 mod mcp_server;
 mod models;
 mod network;
+mod obedient;
+mod provider_faults;
 mod providers;
 mod refusals;
 mod resources;

@@ -22,12 +22,18 @@ fn request(method: &str, path: &str, body: &Value) -> Request<Body> {
         .unwrap()
 }
 
-async fn send(rig: &Rig, by: &Arc<Device>, method: &str, path: &str, body: Value) -> Answer {
+pub(crate) async fn send(
+    rig: &Rig,
+    by: &Arc<Device>,
+    method: &str,
+    path: &str,
+    body: Value,
+) -> Answer {
     rig.call(by, request(method, path, &body)).await
 }
 
 /// Adds a provider of this server, and gives its id.
-async fn provider(rig: &Rig, by: &Arc<Device>, name: &str, fake: &Fake) -> String {
+pub(crate) async fn provider(rig: &Rig, by: &Arc<Device>, name: &str, fake: &Fake) -> String {
     let body =
         json!({ "name": name, "profile": "custom", "base_url": fake.base_url(), "api_key": KEY });
     let answer = send(rig, by, "POST", "/api/providers", body).await;
@@ -35,7 +41,7 @@ async fn provider(rig: &Rig, by: &Arc<Device>, name: &str, fake: &Fake) -> Strin
     answer.json()["id"].as_str().unwrap().to_owned()
 }
 
-async fn model(rig: &Rig, by: &Arc<Device>, provider: &str, body: Value) -> String {
+pub(crate) async fn model(rig: &Rig, by: &Arc<Device>, provider: &str, body: Value) -> String {
     let mut body = body;
     body["provider_id"] = json!(provider);
     let answer = send(rig, by, "POST", "/api/models", body).await;

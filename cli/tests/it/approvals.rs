@@ -28,7 +28,11 @@ fn obedient_model() -> String {
 /// Whatever happens to the connection is the other side's doing.
 fn serve(mut stream: TcpStream) -> Option<()> {
     stream.set_read_timeout(Some(LIMIT)).ok()?;
-    let asked: Value = serde_json::from_str(&body(&mut stream)?).ok()?;
+    let body = body(&mut stream)?;
+    if body.is_empty() {
+        return list_models(stream);
+    }
+    let asked: Value = serde_json::from_str(&body).ok()?;
     let last = asked["messages"].as_array()?.last()?.clone();
     let said = last["content"].as_str()?;
     let (delta, reason) = match last["role"].as_str()? {
@@ -48,6 +52,16 @@ fn serve(mut stream: TcpStream) -> Option<()> {
     }
     answer.push_str("data: [DONE]\n\n");
     stream.write_all(answer.as_bytes()).ok()
+}
+
+/// To a request without a body.
+fn list_models(mut stream: TcpStream) -> Option<()> {
+    let list = json!({ "object": "list", "data": [{ "id": "m1" }, { "id": "m2" }] }).to_string();
+    let length = list.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(format!("{head}{list}").as_bytes()).ok()
 }
 
 fn body(stream: &mut TcpStream) -> Option<String> {
@@ -71,7 +85,8 @@ fn body(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-pub(crate) fn configure(host: &Dir) {
+/// Makes it the agent's model; its address.
+pub(crate) fn configure(host: &Dir) -> String {
     let url = obedient_model();
     let add = [
         "providers",
@@ -86,6 +101,7 @@ pub(crate) fn configure(host: &Dir) {
     host.run_with_stdin(add.into_iter().chain(key), "sk-0123456789abcd\n")
         .ok();
     host.run(["models", "add", "fake", "m1"]).ok();
+    url
 }
 
 pub(crate) fn message(arguments: &Value) -> Value {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::approvals::{configure, message};
+use crate::contract::RESTART;
 use crate::kit::{Curled, Dir, LIMIT, Running, curl, signal};
 use crate::machine::SmallDisk;
 use crate::story::{open_socket, say, until};
 
 const FAILED: i32 = 1;
-const RESTART: i32 = 75;
 const TEXT: &str = "# mine\n[budgets] # small\n# of one day\nday = 2.0 # dollars\n";
 
 fn bearer(host: &Dir) -> String {

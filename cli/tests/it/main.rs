@@ -16,6 +16,8 @@ mod browser;
 mod chat;
 mod clocks;
 mod config;
+mod confined;
+mod contract;
 mod crash;
 mod examples;
 mod fault_map;

@@ -259,3 +259,69 @@ fn the_person_is_told_of_a_lost_connection_of_other_devices_and_of_the_end() {
     proxy.stop();
     up.stop();
 }
+
+#[test]
+fn a_session_is_chosen_at_the_terminal_and_the_next_conversation_goes_on_in_it() {
+    let host = Dir::new();
+    let up = host.up();
+    let mut terminal = Terminal::open(&homing(&host, ["chat", "--session", "garden"]));
+    terminal.until("session garden, new.");
+    terminal.until("> ");
+    terminal.enter("who am I?");
+    terminal.until("Path: direct.");
+    terminal.until("> ");
+    terminal.press(CTRL_D);
+    assert!(terminal.ended().0.success());
+    let mut terminal = Terminal::open(&homing(&host, ["chat"]));
+    terminal.until("session garden, 2 messages");
+    terminal.until("> ");
+    terminal.press(CTRL_D);
+    assert!(terminal.ended().0.success());
+    up.stop();
+}
+
+#[test]
+fn with_json_a_terminal_shows_one_frame_a_line_and_no_decoration() {
+    let host = Dir::new();
+    let up = host.up();
+    let mut terminal = Terminal::open(&homing(&host, ["--json", "chat", "who am I?"]));
+    let shown = terminal.until("\"type\":\"turn_complete\"");
+    let (status, rest) = terminal.ended();
+    assert!(status.success(), "{status}");
+    let shown = shown + &rest;
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    let frames = super::frames(&shown.replace('\r', ""));
+    assert_eq!(frames[0]["type"], "message", "{shown}");
+    assert!(frames.iter().any(|frame| frame["type"] == "delta"));
+    up.stop();
+}
+
+#[test]
+fn between_pipes_only_the_answer_goes_on_and_the_rest_is_said_at_the_terminal() {
+    let host = Dir::new();
+    let up = host.up();
+    let chat = homing(&host, ["chat"]);
+    let mut shell = Command::new("sh");
+    let line = r#"echo "who am I?" | "$0" "$@" | sed 's/^/piped: /'; echo end"#;
+    shell.args(["-c", line]);
+    shell.arg(chat.get_program()).args(chat.get_args());
+    let mut terminal = Terminal::open(&shell);
+    let shown = terminal.until("end");
+    let piped: Vec<&str> = shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("piped: "))
+        .collect();
+    assert!(piped.join(" ").contains("You are "), "{shown:?}");
+    assert!(
+        piped.iter().all(|line| !line.contains('\u{1b}')),
+        "{shown:?}"
+    );
+    // What the agent did is on the terminal, beside the pipe.
+    let beside = shown.lines().filter(|line| !line.starts_with("piped: "));
+    assert!(
+        beside.into_iter().any(|line| line.contains("whoami")),
+        "{shown:?}"
+    );
+    assert!(terminal.ended().0.success());
+    up.stop();
+}
