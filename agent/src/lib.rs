@@ -9,6 +9,7 @@
 
 mod agent;
 pub mod approvals;
+pub mod attachments;
 pub mod audit;
 pub mod budgets;
 pub mod calendar;

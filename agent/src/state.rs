@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::approvals::Approvals;
+use crate::attachments::Attachments;
 use crate::audit::{Audit, AuditOpenError, Entry, Kind};
 use crate::budgets::Budgets;
 use crate::config::AgentSettings;
@@ -94,7 +95,7 @@ pub struct AgentState {
     /// What models may ask for.
     pub tools: Tools,
     /// Stored files.
-    pub files: Files,
+    pub files: Arc<Files>,
     /// The machine.
     pub system: SystemProbe,
     /// Short readings of it for whoever watches.
@@ -117,6 +118,7 @@ impl AgentState {
         let opening = settings.clone();
         let opened = tokio::task::spawn_blocking(move || open_files(&opening)).await;
         let (store, audit, files, denied) = opened.map_err(|_| OpenError::Stopped)??;
+        let files = Arc::new(files);
         let system = SystemProbe::default();
         let connections = Connections::default();
         let feeds = Feeds::default();
@@ -174,6 +176,7 @@ impl AgentState {
                 settings.workspace(),
                 settings.context,
             ),
+            attachments: Attachments::new(files.clone(), settings.workspace(), feeds.clone()),
         };
         let (sessions, actor) = Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
         let tasks = TaskTracker::new();

@@ -153,6 +153,7 @@ fn document(model: &ModelInfo) -> Value {
         "display_name": row.display_name,
         "context_tokens": model.context_tokens,
         "max_output_tokens": model.max_output_tokens,
+        "images": model.images,
         "price": model.price,
         "input_cost_per_million": model.price.map(|price| dollars(price.input)),
         "output_cost_per_million": model.price.map(|price| dollars(price.output)),

@@ -140,6 +140,7 @@ pub const FRAMES: &[Frame] = &[
     frame("ping", Admitted, Read),
     frame("session_open", Scope("chat"), Read),
     frame("text_final", Scope("chat"), Run),
+    frame("attachment", Scope("files"), Read),
     frame("interrupt", Scope("chat"), Stop),
     frame("command", Scope("chat"), Write),
     frame("subscribe", Scope("status.read"), Read),

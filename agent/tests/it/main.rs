@@ -11,6 +11,7 @@
 )]
 
 mod approvals;
+mod attachments;
 mod audit;
 mod confine;
 mod context;
