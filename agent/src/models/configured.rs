@@ -380,6 +380,23 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_pictures_is_ones_own_word_or_known_and_else_nobody_does() {
+        let mut off = model("gpt-5", "on", None);
+        off.images = Some(false);
+        let mut on = model("qwen3-vl", "near", None);
+        on.images = Some(true);
+        let models = vec![
+            model("gpt-4o", "on", None),
+            off,
+            on,
+            model("gpt-99", "on", None),
+        ];
+        let configured = configured(models);
+        let images = configured.models.iter().map(|info| info.images);
+        assert_eq!(images.collect::<Vec<_>>(), [true, false, true, false]);
+    }
+
+    #[test]
     fn a_provider_whose_key_does_not_open_says_so_when_it_is_asked() {
         let mut row = provider("p", "openai", "https://api.openai.com/v1", true);
         row.key_sealed = Some(vec![7; 60]);

@@ -350,3 +350,48 @@ impl Sink for LogSink<'_> {
         self.active.why.get() == Some(&SHUTDOWN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::{Event, Said};
+
+    fn turn() -> Turn {
+        let mut turn = Turn::new();
+        turn.handle(Event::Begin {
+            said: vec![Said::Pictured {
+                text: "look".to_owned(),
+                images: vec!["p.png".to_owned()],
+            }],
+            rooms: vec![100_000],
+        });
+        turn.handle(Event::Text("I see [FILE:/x]".to_owned()));
+        turn
+    }
+
+    fn machine(begin: Begin) -> Turn {
+        match begin {
+            Begin::Again(turn) => *turn,
+            Begin::Anew { .. } => panic!("begins anew"),
+        }
+    }
+
+    #[test]
+    fn what_was_given_is_kept_with_the_machine_and_pictures_only_by_their_names() {
+        let given = Given {
+            text: "I see ".to_owned(),
+            files: vec![super::super::Attachment::of_stored("x", "x", "file")],
+        };
+        let checkpoint = kept(&serde_json::to_string(&turn()).unwrap(), &given);
+        assert!(checkpoint.len() < 1_000, "{checkpoint}");
+        let (begin, again) = again(1, &checkpoint).unwrap();
+        assert_eq!((machine(begin), again), (turn(), given));
+    }
+
+    #[test]
+    fn a_checkpoint_of_before_goes_on_with_what_was_said() {
+        let (begin, given) = again(1, &serde_json::to_string(&turn()).unwrap()).unwrap();
+        assert_eq!(machine(begin), turn());
+        assert_eq!(given.text, "I see [FILE:/x]");
+    }
+}

@@ -372,6 +372,38 @@ async fn what_waits_outlives_a_stop_and_a_death_and_goes_on_with_the_answer() {
     }
 }
 
+#[tokio::test]
+async fn what_was_said_and_given_before_a_restart_belongs_to_the_answer_after_it() {
+    let mut first = says("Look: [FILE:/api/files/a.txt]");
+    first.pop();
+    first.extend(calls(&[("shell", touch("mark"))]));
+    let script = Script::new(vec![first]);
+    let models = Some(script.models());
+    let rig = Rig::start_with(|settings| settings.models = models).await;
+    let owner = rig.network.owner();
+    let uploaded = rig.call(&owner, post("/api/upload?filename=a.txt", "x")).await;
+    assert_eq!(uploaded.json()["path"], "/api/files/a.txt");
+    let mut ws = rig.ws(&owner).await;
+    ws.say(SESSION, "make a mark").await;
+    let id = asked(&mut ws).await;
+    kept(&rig).await;
+    let script = Script::new(vec![says("Done.")]);
+    let models = Some(script.models());
+    let rig = rig
+        .die_in_place_with(|settings| settings.models = models)
+        .await;
+    assert_eq!(rig.state.resume(|_| false).await.unwrap(), 1);
+    let mut ws = rig.ws(&owner).await;
+    ws.open(SESSION, 1).await;
+    answer(&rig, &owner, &id, "approve").await;
+    let frames = ws.until("turn_complete").await;
+    let response = frames.iter().find(|frame| frame["type"] == "response");
+    let response = response.unwrap();
+    assert_eq!(response["text"], "Look: \n\nDone.");
+    assert_eq!(response["text"], crate::rig::text_of(&frames));
+    assert_eq!(response["attachments"][0]["path"], "/api/files/a.txt");
+}
+
 /// Waits until the turn's machine lies in the database: the sign is that its device is free again.
 async fn kept(rig: &Rig) {
     let waits = async {
