@@ -31,6 +31,7 @@ pub mod models;
 pub mod policy;
 pub mod prompt;
 pub mod providers;
+pub mod revoking;
 pub mod sessions;
 pub mod state;
 pub mod store;

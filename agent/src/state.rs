@@ -25,6 +25,7 @@ use crate::models::{Models, Sealer};
 use crate::policy::Policy;
 use crate::prompt::Prompts;
 use crate::providers::BuiltinAssistant;
+use crate::revoking::Revoking;
 use crate::sessions::{Logs, SessionError, Sessions};
 use crate::store::{Store, StoreError};
 use crate::system::{Snapshots, SystemProbe};
@@ -76,6 +77,8 @@ pub struct AgentState {
     pub connections: Connections,
     /// Whom this host denies by itself.
     pub denied: Denied,
+    /// Revocations that are passed on.
+    pub revoking: Revoking,
     /// What concerns each user.
     pub feeds: Feeds,
     /// What models may cost.
@@ -193,6 +196,7 @@ impl AgentState {
             limits,
             connections,
             denied,
+            revoking: Revoking::default(),
             feeds,
             budgets,
             sessions,

@@ -4,6 +4,7 @@
 //! and the next step.
 
 mod models;
+mod revoking;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};

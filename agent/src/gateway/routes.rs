@@ -158,7 +158,7 @@ pub const METHODS: &[Method] = &[
     method("agent.cancel", Scope("chat"), Stop),
     method("events.subscribe", Scope("chat"), Read),
     method("events.unsubscribe", Scope("chat"), Read),
-    method("device.revoke", Scope("devices.revoke"), Write).later(),
+    method("device.revoke", Scope("devices.revoke"), Stop),
     method("node.exec.request", Scope("exec.request"), Write)
         .keyed()
         .later(),

@@ -26,6 +26,7 @@ mod mcp;
 mod models;
 mod pty;
 mod recovery;
+mod revoking;
 mod sdk;
 mod split;
 mod story;
