@@ -254,6 +254,7 @@ impl Agent {
             self.coordinator.clone(),
             self.credentials.clone(),
         ));
+        self.state.revoking.through(Some(control.clone()));
         let jitter = self.endpoint.id().as_bytes()[0];
         tasks.spawn(renewing::run(
             control.clone(),
@@ -288,6 +289,7 @@ impl Agent {
             () = &mut goodbye => serve.await,
         };
         links.cancel();
+        self.state.revoking.through(None);
         control.close().await;
         while tasks.join_next().await.is_some() {}
         ended

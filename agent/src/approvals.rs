@@ -24,6 +24,7 @@ use ending::outcome_of;
 
 use crate::audit::{Audit, AuditError, Decision, Entry, Kind};
 use crate::clock;
+use crate::feed::Others;
 use crate::sessions::{Logs, SessionEvent, SessionKey, Speaker};
 use crate::store::{
     AnsweredBy, ApprovalRow, ApprovalState, Asked, MAX_PENDING, NewApproval, Resolution, Store,
@@ -428,8 +429,9 @@ impl Approvals {
     }
 
     fn publish(&self, user: UserId, action: &'static str, id: i64) {
-        let feed = self.inner.logs.feeds().of(user);
-        feed.publish("approval", action, id.to_string());
+        let admins = Others::Admins("exec.approve");
+        let feeds = self.inner.logs.feeds();
+        feeds.publish(user, admins, ("approval", action), &id.to_string());
     }
 }
 

@@ -6,25 +6,48 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use homing_certs::UserId;
+use homing_certs::{Role, Scopes, UserId};
 use serde::Serialize;
 use tokio::sync::watch;
 
 /// Resource events kept per user; a follower that is further behind is told to read anew.
 pub const KEPT: usize = 512;
 
-/// Something of the user's has changed.
+/// Who hears of a change besides everybody of the user whose feed it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// Whoever has this scope, of any user: the thing belongs to all of them.
+    WithScope(&'static str),
+    /// Admins with this scope, of any user.
+    Admins(&'static str),
+}
+
+impl Others {
+    /// Whether a device of another user hears of it.
+    #[must_use]
+    pub fn include(self, role: Role, scopes: &Scopes) -> bool {
+        match self {
+            Self::WithScope(scope) => scopes.contains(scope),
+            Self::Admins(scope) => role == Role::Admin && scopes.contains(scope),
+        }
+    }
+}
+
+/// Something of the user's has changed, or of another's that some of this user's devices hear of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ResourceEvent {
     /// Its number in this process, from 1.
     #[serde(skip)]
     pub number: u64,
-    /// `session`, `file`, `device`, `mcp`.
+    /// `session`, `file`, `mcp`, `approval`, `provider`, `model`, `config`.
     pub resource: &'static str,
     /// `created`, `updated`, `cleared`, `deleted`.
     pub action: &'static str,
     /// Which one.
     pub id: String,
+    /// Who of this user hears of it; `None` for everybody.
+    #[serde(skip)]
+    pub only: Option<Others>,
 }
 
 /// The feeds of all users.
@@ -53,6 +76,26 @@ impl Feeds {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         users.entry(user).or_default().clone()
     }
+
+    /// Says that something has changed: to the user, and to these devices of all others.
+    pub fn publish(
+        &self,
+        user: UserId,
+        others: Others,
+        (resource, action): (&'static str, &'static str),
+        id: &str,
+    ) {
+        self.of(user).publish(resource, action, id);
+        // Copied, so that no lock is held while they are told.
+        let all: Vec<Arc<Feed>> = {
+            let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+            let foreign = users.iter().filter(|(other, _)| **other != user);
+            foreign.map(|(_, feed)| feed.clone()).collect()
+        };
+        for feed in all {
+            feed.add(resource, action, id.to_owned(), Some(others));
+        }
+    }
 }
 
 impl Default for Feed {
@@ -79,13 +122,18 @@ impl Feed {
 
     /// Says that something has changed.
     pub fn publish(&self, resource: &'static str, action: &'static str, id: impl Into<String>) {
+        self.add(resource, action, id.into(), None);
+    }
+
+    fn add(&self, resource: &'static str, action: &'static str, id: String, only: Option<Others>) {
         let mut events = self.lock();
         events.last += 1;
         let event = ResourceEvent {
             number: events.last,
             resource,
             action,
-            id: id.into(),
+            id,
+            only,
         };
         if events.kept.len() == KEPT {
             events.kept.pop_front();
@@ -157,5 +205,23 @@ mod tests {
             .of(UserId::from([1; 16]))
             .publish("file", "created", "a");
         assert_eq!(feeds.of(UserId::from([2; 16])).last(), 0);
+    }
+
+    #[test]
+    fn what_belongs_to_all_is_told_to_the_others_who_may_know() {
+        let feeds = Feeds::default();
+        let (ann, bob) = (UserId::from([1; 16]), UserId::from([2; 16]));
+        let (own, other) = (feeds.of(ann), feeds.of(bob));
+        let others = Others::WithScope("models");
+        feeds.publish(ann, others, ("model", "updated"), "m1");
+        assert_eq!(own.after(0).0[0].only, None);
+        assert_eq!(other.after(0).0[0].only, Some(others));
+        let scopes = |list: &[&str]| Scopes::new(list.iter().copied()).unwrap();
+        assert!(others.include(Role::Client, &scopes(&["models"])));
+        assert!(!others.include(Role::Admin, &scopes(&["chat"])));
+        let admins = Others::Admins("exec.approve");
+        assert!(admins.include(Role::Admin, &scopes(&["exec.approve"])));
+        assert!(!admins.include(Role::Client, &scopes(&["exec.approve"])));
+        assert!(!admins.include(Role::Admin, &scopes(&["chat"])));
     }
 }

@@ -93,6 +93,8 @@ pub struct StoredFile {
 pub enum Target {
     /// A new name made from this one; never replaces a file.
     Fresh(String),
+    /// A name made from this one; a file of such a name and the same content is taken in its place.
+    Shared(String),
     /// Exactly this name; replaces what is there.
     Exactly(String),
 }
@@ -162,7 +164,7 @@ impl Files {
         make_private_dir(&folder).map_err(disk("stored"))?;
         let room = self.room(&folder).await?;
         let wanted = match &target {
-            Target::Fresh(name) => sanitise(name),
+            Target::Fresh(name) | Target::Shared(name) => sanitise(name),
             Target::Exactly(name) if is_clean(name) => name.clone(),
             Target::Exactly(_) => return Err(FileError::BadName),
         };
@@ -177,7 +179,8 @@ impl Files {
         file.sync_all().await.map_err(disk("synced"))?;
         drop(file);
         let filename = match target {
-            Target::Fresh(_) => claim(&folder, &temporary.0, &wanted, &written.sha256).await?,
+            Target::Fresh(_) => claim(&folder, &temporary.0, &wanted, &written, false).await?,
+            Target::Shared(_) => claim(&folder, &temporary.0, &wanted, &written, true).await?,
             Target::Exactly(_) => {
                 tokio::fs::rename(&temporary.0, folder.join(&wanted))
                     .await
@@ -294,14 +297,17 @@ where
 }
 
 /// Gives the file a name that nobody has: the wanted one, or one with the start of its hash and a number.
+/// With `share`, that of a file with the same bytes will do.
 async fn claim(
     folder: &Path,
     temporary: &Path,
     wanted: &str,
-    sha256: &str,
+    written: &Written,
+    share: bool,
 ) -> Result<String, FileError> {
     /// Files of the same name and content; beyond that something is wrong with the sender.
     const TRIES: usize = 100;
+    let sha256 = &written.sha256;
     for number in 0..TRIES {
         let name = match number {
             0 => wanted.to_owned(),
@@ -311,11 +317,41 @@ async fn claim(
         // A hard link fails when the name is taken; a rename would replace it.
         match tokio::fs::hard_link(temporary, folder.join(&name)).await {
             Ok(()) => return Ok(name),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if share && is_same(&folder.join(&name), written).await {
+                    return Ok(name);
+                }
+            }
             Err(error) => return Err(disk("named")(error)),
         }
     }
     Err(FileError::QuotaFiles { limit: TRIES })
+}
+
+/// Whether a plain file has these bytes. One that cannot be read has others.
+async fn is_same(path: &Path, written: &Written) -> bool {
+    let Ok(metadata) = tokio::fs::symlink_metadata(path).await else {
+        return false;
+    };
+    if !metadata.is_file() || metadata.len() != written.size {
+        return false;
+    }
+    let (path, limit) = (path.to_owned(), written.size);
+    let hash = move || -> io::Result<String> {
+        let mut hasher = Sha256::new();
+        let mut file = std::io::Read::take(std::fs::File::open(path)?, limit);
+        let mut chunk = vec![0; WRITE_BUFFER];
+        loop {
+            let count = io::Read::read(&mut file, &mut chunk)?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&chunk[..count]);
+        }
+        Ok(HEXLOWER.encode(&hasher.finalize()))
+    };
+    let hashed = tokio::task::spawn_blocking(hash).await;
+    matches!(hashed, Ok(Ok(sha256)) if sha256 == written.sha256)
 }
 
 async fn create(path: &Path) -> io::Result<File> {

@@ -9,6 +9,7 @@
 
 mod agent;
 pub mod approvals;
+pub mod attachments;
 pub mod audit;
 pub mod budgets;
 pub mod calendar;
@@ -31,6 +32,7 @@ pub mod models;
 pub mod policy;
 pub mod prompt;
 pub mod providers;
+pub mod revoking;
 pub mod sessions;
 pub mod state;
 pub mod store;

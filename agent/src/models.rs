@@ -45,6 +45,8 @@ pub struct Choice {
     pub context_tokens: u32,
     /// Tokens that its answer may have; 0 leaves it to the provider.
     pub max_output_tokens: u32,
+    /// Whether it takes pictures.
+    pub images: bool,
     /// `None` when it is not known.
     pub price: Option<Price>,
 }
@@ -194,6 +196,7 @@ fn builtin(assistant: BuiltinAssistant) -> Choice {
         label: BUILTIN.to_owned(),
         context_tokens: 1_000_000,
         max_output_tokens: 0,
+        images: false,
         price: Some(Price::FREE),
     }
 }

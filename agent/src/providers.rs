@@ -29,6 +29,7 @@ pub use endpoint::Endpoint;
 pub use http::{Http, Times};
 pub use profile::{Profile, Wire};
 
+use crate::attachments::Images;
 use crate::turn::{Said, Tokens, ToolCall};
 
 /// What a provider is asked.
@@ -38,6 +39,8 @@ pub struct ModelRequest {
     pub model: String,
     /// What the model is told of itself and its place, before everything else. Empty for none.
     pub system: String,
+    /// Pictures of what was said, for models that take them.
+    pub images: Images,
     /// Oldest first; the last is a person's message or the tools' outcomes.
     pub said: Vec<Said>,
     /// Tools that the model may ask for.

@@ -8,6 +8,7 @@
 mod actor;
 mod asked;
 mod event;
+mod giving;
 mod log;
 mod logs;
 mod past;
@@ -41,6 +42,8 @@ pub const MAX_SESSION_ID: usize = 128;
 pub const MAX_MESSAGE: usize = 128 << 10;
 /// Longest id that a client gives to its message, in bytes.
 pub const MAX_CLIENT_MSG_ID: usize = 128;
+/// Files of one message, of a person or of the agent.
+pub const MAX_ATTACHMENTS: usize = 16;
 /// Commands that may wait for the actor; senders wait beyond that.
 const INBOX: usize = 128;
 
@@ -353,7 +356,10 @@ impl Sessions {
         session: &str,
     ) -> Result<(Vec<turn::Said>, Vec<i64>), SessionError> {
         let key = key(user, session)?;
-        Ok(past::before(&self.inner.store, user, key.session, i64::MAX).await?)
+        Ok({
+            let (store, attachments) = (&self.inner.store, &self.inner.engine.attachments);
+            past::before(store, attachments, user, key.session, i64::MAX).await?
+        })
     }
 
     /// What turns work with.

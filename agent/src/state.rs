@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::approvals::Approvals;
+use crate::attachments::Attachments;
 use crate::audit::{Audit, AuditOpenError, Entry, Kind};
 use crate::budgets::Budgets;
 use crate::config::{AgentSettings, LiveSettings};
@@ -25,6 +26,7 @@ use crate::models::{Models, Sealer};
 use crate::policy::Policy;
 use crate::prompt::Prompts;
 use crate::providers::BuiltinAssistant;
+use crate::revoking::Revoking;
 use crate::sessions::{Logs, SessionError, Sessions};
 use crate::store::{Store, StoreError};
 use crate::system::{Snapshots, SystemProbe};
@@ -78,6 +80,8 @@ pub struct AgentState {
     pub connections: Connections,
     /// Whom this host denies by itself.
     pub denied: Denied,
+    /// Revocations that are passed on.
+    pub revoking: Revoking,
     /// What concerns each user.
     pub feeds: Feeds,
     /// What models may cost.
@@ -97,7 +101,7 @@ pub struct AgentState {
     /// What models may ask for.
     pub tools: Tools,
     /// Stored files.
-    pub files: Files,
+    pub files: Arc<Files>,
     /// The machine.
     pub system: SystemProbe,
     /// Short readings of it for whoever watches.
@@ -120,6 +124,7 @@ impl AgentState {
         let opening = settings.clone();
         let opened = tokio::task::spawn_blocking(move || open_files(&opening)).await;
         let (store, audit, files, denied) = opened.map_err(|_| OpenError::Stopped)??;
+        let files = Arc::new(files);
         let system = SystemProbe::default();
         let connections = Connections::default();
         let feeds = Feeds::default();
@@ -168,6 +173,7 @@ impl AgentState {
                 settings.workspace(),
                 settings.context,
             ),
+            attachments: Attachments::new(files.clone(), settings.workspace(), feeds.clone()),
         };
         let (sessions, actor) = Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
         let tasks = TaskTracker::new();
@@ -185,6 +191,7 @@ impl AgentState {
             limits,
             connections,
             denied,
+            revoking: Revoking::default(),
             feeds,
             budgets,
             sessions,

@@ -39,7 +39,7 @@ pub use devices::{DeviceRow, SeenDevice};
 pub use events::{LoggedEvent, MAX_EVENTS_PER_SESSION};
 pub use idempotency::{IdempotencyKey, KeptAnswer};
 pub use mcps::{McpAdded, McpRow};
-pub use messages::{Accepted, EndOfTurn, NewMessage, PendingTurn, TurnState};
+pub use messages::{Accepted, EndOfTurn, NewMessage, PendingTurn, StoredAnswer, TurnState};
 pub use models::ModelRow;
 pub use past::{Past, PastMessage, Summary};
 pub use providers::ProviderRow;

@@ -91,6 +91,12 @@ impl Turn {
         Self::default()
     }
 
+    /// What was said of the answer so far, as the model said it.
+    #[must_use]
+    pub fn answer(&self) -> &str {
+        &self.answer
+    }
+
     /// Whether it is over.
     #[must_use]
     pub fn ended(&self) -> bool {

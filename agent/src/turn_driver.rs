@@ -22,6 +22,7 @@ use metering::Metering;
 use sink::show_text;
 
 use crate::approvals::{Approvals, Origin, Outcome};
+use crate::attachments::{Attachments, Images};
 use crate::budgets::Budgets;
 use crate::models::{Choice, Models};
 use crate::prompt::{Asker, Prompt, Prompts};
@@ -42,6 +43,8 @@ pub struct Engine {
     pub budgets: Budgets,
     /// What models are told first.
     pub prompts: Prompts,
+    /// The files of conversations.
+    pub attachments: Attachments,
 }
 
 /// How a turn begins.
@@ -73,6 +76,8 @@ struct Drive<'a> {
     compaction: Option<Compaction>,
     /// Of which turns the first messages are.
     turns: Vec<i64>,
+    /// Pictures that were read.
+    images: Images,
     /// The model that answers now.
     speaking: usize,
     /// What is set aside for its answer.
@@ -110,6 +115,7 @@ pub async fn drive(
         answers: None,
         compaction: None,
         turns: Vec::new(),
+        images: Images::default(),
         speaking: 0,
         metering: Metering::new(engine.budgets.clone()),
         tools: FuturesUnordered::new(),
@@ -272,15 +278,28 @@ impl Drive<'_> {
         let Some(chosen) = self.choices.get(choice) else {
             return Some(Event::ModelFailed(MODEL_GONE.to_owned()));
         };
+        let images = match chosen.images {
+            true => self.images(&said).await,
+            false => Images::default(),
+        };
         let request = ModelRequest {
             model: chosen.model.clone(),
             system: self.prompt.text(chosen.room()),
+            images,
             said,
             tools: self.tool_specs(),
             max_output_tokens: chosen.max_output_tokens,
         };
         self.speaking = choice;
         self.ask(chosen, request).await
+    }
+
+    /// The pictures of what was said, read once in a turn.
+    async fn images(&mut self, said: &[Said]) -> Images {
+        let user = self.origin.speaker.user_id;
+        let attachments = &self.engine.attachments;
+        attachments.load(user, said, &mut self.images).await;
+        self.images.clone()
     }
 
     /// Asks a model when the budget allows it; else says what happened.

@@ -60,6 +60,13 @@ pub enum ControlRequest {
         /// Also every device that it enrolled.
         #[serde(default)]
         with_invited: bool,
+        /// From an agent: the admin's device that asked it. The caller itself asks when absent.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "text::option"
+        )]
+        on_behalf_of: Option<NodeId>,
     },
     /// Gives a device another name.
     Rename {

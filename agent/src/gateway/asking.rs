@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Principal;
 use super::error::ApiError;
-use crate::sessions::{Follow, Message, Speaker, Tail};
+use crate::sessions::{Attachment, Follow, Message, Speaker, Tail};
 use crate::state::AgentState;
 use crate::store::{AskedOnce, StoreError};
 use crate::turn::Usage;
@@ -55,6 +55,7 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) text: String,
+    pub(super) attachments: Vec<Attachment>,
     pub(super) model: String,
     pub(super) usage: Usage,
 }
@@ -65,7 +66,7 @@ pub(super) struct Asked {
     turn: Turn,
     ready: VecDeque<Heard>,
     /// Last words of the turn, until its end says what became of it.
-    response: Option<(String, String)>,
+    response: Option<(String, String, Vec<Attachment>)>,
     error: Option<String>,
     leaving: CancellationToken,
     _asking: DropGuard,
@@ -103,6 +104,8 @@ enum Event {
     Response {
         text: String,
         model: String,
+        #[serde(default)]
+        attachments: Vec<Attachment>,
     },
     Error {
         text: String,
@@ -204,16 +207,24 @@ impl Asked {
                 arguments,
             }),
             Event::ToolResult { id, ok } => self.ready.push_back(Heard::Answered { id, ok }),
-            Event::Response { text, model } => self.response = Some((text, model)),
+            Event::Response {
+                text,
+                model,
+                attachments,
+            } => self.response = Some((text, model, attachments)),
             Event::Error { text } => self.error = Some(text),
             Event::TurnComplete { usage, reason } => {
-                let (text, model) = match self.response.take() {
+                let (text, model, attachments) = match self.response.take() {
                     Some(response) if reason == "done" => response,
                     None if reason == "no_reply" => Default::default(),
                     _ => return Err(ended(&reason, self.error.take())),
                 };
-                self.ready
-                    .push_back(Heard::Done(Done { text, model, usage }));
+                self.ready.push_back(Heard::Done(Done {
+                    text,
+                    attachments,
+                    model,
+                    usage,
+                }));
             }
             Event::Message { .. } | Event::Other => {}
         }

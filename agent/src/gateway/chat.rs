@@ -11,6 +11,7 @@ use super::Principal;
 use super::asking::{self, Heard, Question};
 use super::body::JsonBody;
 use super::error::{ApiError, RequestId};
+use crate::sessions::Attachment;
 use crate::state::AgentState;
 
 /// Fields that are not known are ignored.
@@ -27,6 +28,8 @@ pub(super) struct Answer {
     /// The session; the next message goes on in it.
     conversation_id: String,
     tool_calls_made: Vec<Call>,
+    /// Files of the answer.
+    attachments: Vec<Attachment>,
     model: String,
 }
 
@@ -81,6 +84,7 @@ pub(super) async fn post(
                     message: done.text,
                     conversation_id,
                     tool_calls_made: calls,
+                    attachments: done.attachments,
                     model: done.model,
                 }));
             }

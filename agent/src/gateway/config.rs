@@ -15,6 +15,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use crate::audit::{Decision, Kind};
 use crate::configuration::{Change, Configured};
+use crate::feed::Others;
 use crate::state::AgentState;
 
 #[derive(Debug, Deserialize)]
@@ -94,10 +95,11 @@ async fn changed(
         .detail("keys", keys)
         .detail("revision", configured.revision.as_str());
     state.audit.note(entry);
+    let others = Others::WithScope("config.read");
+    let change = ("config", "updated");
     state
         .feeds
-        .of(principal.user_id)
-        .publish("config", "updated", section);
+        .publish(principal.user_id, others, change, section);
     Ok(shown(configured))
 }
 

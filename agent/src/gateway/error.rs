@@ -5,6 +5,7 @@
 
 mod configuration;
 mod models;
+mod revoking;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};

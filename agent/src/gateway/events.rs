@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Principal;
 use super::auth::CallerContext;
-use crate::feed::Feed;
+use crate::feed::{Feed, Others};
 use crate::state::AgentState;
 
 /// Between two comments when nothing happens: below the idle limits of proxies and browsers.
@@ -30,6 +30,7 @@ struct Follower {
     moved: watch::Receiver<u64>,
     cursor: u64,
     first: bool,
+    capped: bool,
     context: Arc<CallerContext>,
     stop: CancellationToken,
     revoked: CancellationToken,
@@ -53,6 +54,7 @@ pub(super) async fn get(
         feed,
         cursor,
         first: true,
+        capped: principal.capped,
         revoked: context.caller.revoked(),
         context,
         stop: state.leaving.clone(),
@@ -72,6 +74,15 @@ pub(super) async fn get(
 }
 
 impl Follower {
+    /// Whether the device hears of a change, by the rights that it has now; `None` when it has none.
+    fn hears(&self, only: Option<Others>) -> Option<bool> {
+        let Some(others) = only else {
+            return Some(true);
+        };
+        let principal = self.context.principal(self.capped).ok()?;
+        Some(others.include(principal.role, &principal.scopes))
+    }
+
     /// The next piece; `None` when the device is cut off or the agent goes.
     async fn next(&mut self) -> Option<String> {
         if std::mem::take(&mut self.first) {
@@ -88,11 +99,17 @@ impl Follower {
                     text.push_str("event: resync\ndata: {}\n\n");
                 }
                 for event in events {
+                    if !self.hears(event.only)? {
+                        continue;
+                    }
                     let data = serde_json::to_string(event.as_ref()).unwrap_or_default();
                     text.push_str(&format!(
                         "id: {}\nevent: resource_event\ndata: {data}\n\n",
                         event.number
                     ));
+                }
+                if text.is_empty() {
+                    continue;
                 }
                 return Some(text);
             }

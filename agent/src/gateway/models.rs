@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Principal;
 use super::body::JsonBody;
 use super::error::{ApiError, provider_error};
+use crate::feed::Others;
 use crate::models::{Available, ModelChange, ModelInfo, NewModel, prices_as_of};
 use crate::state::AgentState;
 
@@ -128,8 +129,9 @@ fn enabled(enabled: bool) -> ModelChange {
 }
 
 fn changed(state: &AgentState, principal: &Principal, action: &'static str, id: &str) {
-    let feed = state.feeds.of(principal.user_id);
-    feed.publish(RESOURCE, action, id);
+    let others = Others::WithScope("models");
+    let change = (RESOURCE, action);
+    state.feeds.publish(principal.user_id, others, change, id);
 }
 
 fn document(model: &ModelInfo) -> Value {
@@ -153,6 +155,7 @@ fn document(model: &ModelInfo) -> Value {
         "display_name": row.display_name,
         "context_tokens": model.context_tokens,
         "max_output_tokens": model.max_output_tokens,
+        "images": model.images,
         "price": model.price,
         "input_cost_per_million": model.price.map(|price| dollars(price.input)),
         "output_cost_per_million": model.price.map(|price| dollars(price.output)),

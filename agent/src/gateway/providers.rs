@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Principal;
 use super::body::JsonBody;
 use super::error::{ApiError, provider_error};
+use crate::feed::Others;
 use crate::models::{NewProvider, ProviderChange, ProviderInfo};
 use crate::state::AgentState;
 
@@ -78,8 +79,9 @@ pub(super) async fn detect(State(state): State<Arc<AgentState>>) -> Result<Json<
 }
 
 fn changed(state: &AgentState, principal: &Principal, action: &'static str, id: &str) {
-    let feed = state.feeds.of(principal.user_id);
-    feed.publish(RESOURCE, action, id);
+    let others = Others::WithScope("models");
+    let change = (RESOURCE, action);
+    state.feeds.publish(principal.user_id, others, change, id);
 }
 
 fn document(provider: &ProviderInfo) -> Value {

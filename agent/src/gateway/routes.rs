@@ -149,6 +149,7 @@ pub const FRAMES: &[Frame] = &[
     frame("ping", Admitted, Read),
     frame("session_open", Scope("chat"), Read),
     frame("text_final", Scope("chat"), Run),
+    frame("attachment", Scope("files"), Read),
     frame("interrupt", Scope("chat"), Stop),
     frame("command", Scope("chat"), Write),
     frame("subscribe", Scope("status.read"), Read),
@@ -166,7 +167,7 @@ pub const METHODS: &[Method] = &[
     method("agent.cancel", Scope("chat"), Stop),
     method("events.subscribe", Scope("chat"), Read),
     method("events.unsubscribe", Scope("chat"), Read),
-    method("device.revoke", Scope("devices.revoke"), Write).later(),
+    method("device.revoke", Scope("devices.revoke"), Stop),
     method("node.exec.request", Scope("exec.request"), Write)
         .keyed()
         .later(),

@@ -21,6 +21,7 @@ use super::Principal;
 use super::asking::{self, Asked, Question};
 use super::error::{ApiError, RequestId};
 use crate::clock;
+use crate::sessions::Attachment;
 use crate::state::AgentState;
 
 /// Names a session, for programs that can set headers only.
@@ -68,6 +69,14 @@ struct Taken {
     /// Who answers, as far as it is known before.
     model: String,
     created: i64,
+}
+
+/// Adds the files of an answer to its message: more than OpenAI's interface has, and only when there
+/// are any.
+fn add_files(message: &mut Value, files: &[Attachment]) {
+    if !files.is_empty() {
+        message["attachments"] = serde_json::json!(files);
+    }
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

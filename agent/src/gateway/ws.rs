@@ -4,6 +4,7 @@
 //! replies and follows the logs of the open sessions. Between them is one bounded channel. Nothing is
 //! queued for a slow client: the writer keeps a cursor per session and reads on when the client does.
 
+mod attached;
 mod commands;
 mod frames;
 mod listen;

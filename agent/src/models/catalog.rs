@@ -38,6 +38,9 @@ pub(super) struct Known {
     pub context: u32,
     /// Tokens that an answer may have; 0 when only the context bounds it.
     pub output: u32,
+    /// Whether it takes pictures.
+    #[serde(default)]
+    pub images: bool,
     /// What it costs.
     pub price: Price,
 }

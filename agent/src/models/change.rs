@@ -162,6 +162,7 @@ impl Models {
             display_name: String::new(),
             context_tokens: 0,
             max_output_tokens: 0,
+            images: None,
             price: None,
             rank: None,
             is_default: !has_default && new.change.enabled != Some(false),
@@ -292,6 +293,9 @@ fn apply(row: &mut ModelRow, change: ModelChange) -> Result<(), ModelsError> {
             ));
         }
         row.max_output_tokens = tokens;
+    }
+    if let Some(images) = change.images {
+        row.images = images;
     }
     if let Some(price) = change.price {
         row.price = price.map(price_of).transpose()?;

@@ -71,6 +71,8 @@ pub struct ModelInfo {
     pub context_tokens: u32,
     /// Tokens that an answer may have.
     pub max_output_tokens: u32,
+    /// Whether it takes pictures; false when that is not known.
+    pub images: bool,
     /// What it costs; `None` when that is not known.
     pub price: Option<Price>,
 }
@@ -235,6 +237,10 @@ fn info(row: ModelRow, of: &Configuring) -> ModelInfo {
         active: row.enabled && of.row.enabled,
         context_tokens,
         max_output_tokens: max_output_tokens.min(context_tokens / 2),
+        images: row
+            .images
+            .or(known.map(|known| known.images))
+            .unwrap_or(false),
         price: own
             .or(known.map(|known| known.price))
             .or(free.then_some(Price::FREE)),
@@ -253,6 +259,7 @@ fn choice(info: &ModelInfo, of: &Configuring) -> Choice {
         label: info.label(),
         context_tokens: info.context_tokens,
         max_output_tokens: info.max_output_tokens,
+        images: info.images,
         price: info.price,
     }
 }
@@ -284,6 +291,7 @@ mod tests {
             display_name: String::new(),
             context_tokens: 0,
             max_output_tokens: 0,
+            images: None,
             price: None,
             rank,
             is_default: false,
@@ -369,6 +377,23 @@ mod tests {
                 "{info:?}"
             );
         }
+    }
+
+    #[test]
+    fn who_takes_pictures_is_ones_own_word_or_known_and_else_nobody_does() {
+        let mut off = model("gpt-5", "on", None);
+        off.images = Some(false);
+        let mut on = model("qwen3-vl", "near", None);
+        on.images = Some(true);
+        let models = vec![
+            model("gpt-4o", "on", None),
+            off,
+            on,
+            model("gpt-99", "on", None),
+        ];
+        let configured = configured(models);
+        let images = configured.models.iter().map(|info| info.images);
+        assert_eq!(images.collect::<Vec<_>>(), [true, false, true, false]);
     }
 
     #[test]

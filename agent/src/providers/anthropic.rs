@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 pub(super) use decode::Decoder;
 
 use super::ModelRequest;
+use crate::attachments::{Image, Images};
 use crate::turn::Said;
 
 /// Tokens of an answer when nobody has set a limit; the API wants one, and every model has this many.
@@ -21,7 +22,7 @@ pub(super) fn body(request: &ModelRequest) -> Value {
     let mut body = json!({
         "model": request.model,
         "max_tokens": max_tokens,
-        "messages": messages(&request.said),
+        "messages": messages(&request.said, &request.images),
         "stream": true,
     });
     // What is the same in every round and turn is read from the cache at a tenth of the price.
@@ -50,11 +51,19 @@ pub(super) fn body(request: &ModelRequest) -> Value {
 }
 
 /// A conversation begins with a person, and the outcomes of one round's tools are one message.
-fn messages(said: &[Said]) -> Vec<Value> {
+fn messages(said: &[Said], images: &Images) -> Vec<Value> {
     let mut messages: Vec<(&str, Vec<Value>)> = Vec::with_capacity(said.len());
     for one in said {
         let (role, content) = match one {
             Said::User(text) => ("user", vec![json!({ "type": "text", "text": text })]),
+            Said::Pictured {
+                text,
+                images: named,
+            } => {
+                let parts = images.of(named).map(image);
+                let text = json!({ "type": "text", "text": text });
+                ("user", parts.chain([text]).collect())
+            }
             Said::Summary(text) => {
                 let text = Said::labelled(text);
                 ("user", vec![json!({ "type": "text", "text": text })])
@@ -93,11 +102,40 @@ fn messages(said: &[Said]) -> Vec<Value> {
     messages.into_iter().map(message).collect()
 }
 
+fn image(image: &Image) -> Value {
+    let source = json!({
+        "type": "base64",
+        "media_type": image.media_type,
+        "data": &*image.base64,
+    });
+    json!({ "type": "image", "source": source })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::providers::ToolSpec;
     use crate::turn::{ToolCall, ToolOutcome};
+
+    #[test]
+    fn pictures_are_blocks_before_the_words() {
+        let mut request = ModelRequest {
+            said: vec![Said::Pictured {
+                text: "look".into(),
+                images: vec!["a.gif".into()],
+            }],
+            ..ModelRequest::default()
+        };
+        request.images.add("a.gif".into(), Image::new(b"GIF89a"));
+        assert_eq!(
+            body(&request)["messages"][0]["content"],
+            json!([
+                { "type": "image", "source":
+                    { "type": "base64", "media_type": "image/gif", "data": "R0lGODlh" } },
+                { "type": "text", "text": "look" },
+            ])
+        );
+    }
 
     #[test]
     fn a_conversation_with_tools_is_written_as_the_api_wants_it() {
@@ -135,6 +173,7 @@ mod tests {
                 parameters: json!({ "type": "object" }),
             }],
             max_output_tokens: 0,
+            ..ModelRequest::default()
         };
         let cached = json!({ "type": "ephemeral" });
         assert_eq!(

@@ -56,10 +56,7 @@ fn answer(request: &ModelRequest) -> Vec<ModelEvent> {
             _ => None,
         })
         .collect();
-    let question = request.said.iter().rev().find_map(|said| match said {
-        Said::User(text) => Some(text.as_str()),
-        _ => None,
-    });
+    let question = request.said.iter().rev().find_map(Said::by_person);
     let question = question.unwrap_or_default();
     let topic = topics::topic_of(question);
     let mut events = Vec::new();

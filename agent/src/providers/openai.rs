@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 pub(super) use decode::Decoder;
 
 use super::{ModelRequest, Profile};
+use crate::attachments::{Image, Images};
 use crate::turn::Said;
 
 /// The body of a request.
@@ -18,7 +19,12 @@ pub(super) fn body(request: &ModelRequest, profile: Profile) -> Value {
     if !request.system.is_empty() {
         messages.push(json!({ "role": "system", "content": request.system }));
     }
-    messages.extend(request.said.iter().filter_map(message));
+    messages.extend(
+        request
+            .said
+            .iter()
+            .filter_map(|said| message(said, &request.images)),
+    );
     let mut body = json!({
         "model": request.model,
         "messages": messages,
@@ -47,9 +53,23 @@ pub(super) fn body(request: &ModelRequest, profile: Profile) -> Value {
     body
 }
 
-fn message(said: &Said) -> Option<Value> {
+fn message(said: &Said, images: &Images) -> Option<Value> {
     Some(match said {
         Said::User(text) => json!({ "role": "user", "content": text }),
+        Said::Pictured {
+            text,
+            images: named,
+        } => {
+            let parts: Vec<Value> = images.of(named).map(image).collect();
+            let content = match parts.is_empty() {
+                // A model that takes no pictures may not take a list either.
+                true => json!(text),
+                false => std::iter::once(json!({ "type": "text", "text": text }))
+                    .chain(parts)
+                    .collect(),
+            };
+            json!({ "role": "user", "content": content })
+        }
         Said::Summary(text) => json!({ "role": "user", "content": Said::labelled(text) }),
         Said::Assistant { text, calls } if calls.is_empty() => {
             if text.is_empty() {
@@ -77,6 +97,11 @@ fn message(said: &Said) -> Option<Value> {
             "content": outcome.text(),
         }),
     })
+}
+
+fn image(image: &Image) -> Value {
+    let url = format!("data:{};base64,{}", image.media_type, image.base64);
+    json!({ "type": "image_url", "image_url": { "url": url } })
 }
 
 /// Takes `null` for a field that is not there.
@@ -125,6 +150,7 @@ mod tests {
                 parameters: json!({ "type": "object" }),
             }],
             max_output_tokens: 100,
+            ..ModelRequest::default()
         }
     }
 
@@ -152,6 +178,30 @@ mod tests {
                         { "name": "disk", "description": "d", "parameters": { "type": "object" } } },
                 ],
             })
+        );
+    }
+
+    #[test]
+    fn pictures_are_data_urls_and_a_message_without_any_is_plain_text() {
+        let mut request = ModelRequest {
+            said: vec![Said::Pictured {
+                text: "look".into(),
+                images: vec!["a.gif".into(), "gone".into()],
+            }],
+            ..ModelRequest::default()
+        };
+        let content = |request: &ModelRequest| {
+            body(request, Profile::OpenAi)["messages"][0]["content"].clone()
+        };
+        assert_eq!(content(&request), "look");
+        request.images.add("a.gif".into(), Image::new(b"GIF89a"));
+        request.images.add("gone".into(), None);
+        assert_eq!(
+            content(&request),
+            json!([
+                { "type": "text", "text": "look" },
+                { "type": "image_url", "image_url": { "url": "data:image/gif;base64,R0lGODlh" } },
+            ])
         );
     }
 

@@ -180,6 +180,7 @@ impl SessionsActor {
             device: speaker.node_id,
             speaker: to_json(speaker.as_ref()),
             text: message.text,
+            attachments: to_json(&message.attachments),
             running: position == 0,
             checkpoint: None,
         };
@@ -189,7 +190,7 @@ impl SessionsActor {
             device: turn.device,
             speaker: turn.speaker.clone(),
             text: turn.text.clone(),
-            attachments: to_json(&message.attachments),
+            attachments: turn.attachments.clone(),
             client_msg_id: message.client_msg_id,
             starts: turn.running,
             events,
@@ -327,7 +328,7 @@ impl SessionsActor {
     }
 }
 
-fn to_json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 

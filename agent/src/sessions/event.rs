@@ -19,6 +19,27 @@ pub struct Attachment {
     pub kind: String,
 }
 
+/// Where the files of a user are served.
+const FILES: &str = "/api/files/";
+
+impl Attachment {
+    /// A stored file.
+    #[must_use]
+    pub fn of_stored(name: &str, filename: &str, kind: &str) -> Self {
+        Self {
+            path: format!("{FILES}{name}"),
+            filename: filename.to_owned(),
+            kind: kind.to_owned(),
+        }
+    }
+
+    /// The name under which it is stored; empty when the path is not one of a stored file.
+    #[must_use]
+    pub fn stored(&self) -> &str {
+        self.path.strip_prefix(FILES).unwrap_or_default()
+    }
+}
+
 /// Who answered an approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct By {

@@ -2,7 +2,9 @@
 
 use homing_certs::UserId;
 
-use crate::store::{Store, StoreError};
+use super::Attachment;
+use crate::attachments::{Attachments, with_markers};
+use crate::store::{PastMessage, Store, StoreError};
 use crate::turn::{MAX_SAID, Said};
 
 /// Messages that are read: those that may be told shorter and as many that came while nothing was.
@@ -14,6 +16,7 @@ const OLDER: &str = "Older messages of this conversation are not shown.";
 /// is.
 pub(super) async fn before(
     store: &Store,
+    attachments: &Attachments,
     user: UserId,
     session: String,
     turn: i64,
@@ -26,15 +29,37 @@ pub(super) async fn before(
     if past.more {
         told.push((Said::Summary(OLDER.to_owned()), 0));
     }
+    let by_people = past.messages.iter().filter(|one| !one.by_assistant).count();
+    // The message that comes now is the newest one of a person.
+    let mut age = by_people + 1;
     for message in past.messages {
-        let said = match message.by_assistant {
-            true => Said::Assistant {
-                text: message.text,
-                calls: vec![],
-            },
-            false => Said::User(message.text),
-        };
-        told.push((said, message.turn_id));
+        let turn = message.turn_id;
+        age -= usize::from(!message.by_assistant);
+        told.push((again(attachments, user, message, age).await, turn));
     }
     Ok(told.into_iter().unzip())
+}
+
+/// The files of a message. What cannot be read is none: the message itself must not be lost for it.
+pub(super) fn files(json: &str) -> Vec<Attachment> {
+    let files = serde_json::from_str(json);
+    files.unwrap_or_else(|error| {
+        tracing::error!(%error, "the attachments of a stored message cannot be read");
+        vec![]
+    })
+}
+
+async fn again(attachments: &Attachments, user: UserId, message: PastMessage, age: usize) -> Said {
+    let files = files(&message.attachments);
+    match message.by_assistant {
+        true => Said::Assistant {
+            text: with_markers(&message.text, &files),
+            calls: vec![],
+        },
+        false => {
+            attachments
+                .told_again(user, &message.text, &files, age)
+                .await
+        }
+    }
 }

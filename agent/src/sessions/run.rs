@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use tokio::sync::Mutex;
 
-use super::actor::state_of;
+use super::actor::{state_of, to_json};
+use super::giving::{Given, Giving};
 use super::past;
 use super::{Active, Inner, SessionEvent, SessionKey, SessionLog, Speaker};
 use crate::approvals::{self, Origin};
 use crate::audit::{Entry, Kind};
-use crate::store::{EndOfTurn, PendingTurn, StoreError, Summary};
-use crate::turn::{End, EndReason, Said, Turn, Usage};
+use crate::models::Choice;
+use crate::store::{EndOfTurn, PendingTurn, StoreError, StoredAnswer, Summary};
+use crate::turn::{End, EndReason, Turn, Usage};
 use crate::turn_driver::{self, Begin, Compacted, ShowFailed, Shown, Sink};
 
 /// Why turns are cancelled when the agent goes.
@@ -23,7 +27,7 @@ pub(super) const SHUTDOWN: &str = "shutdown";
 pub(super) struct Finished {
     turn: PendingTurn,
     reason: &'static str,
-    answer: Option<String>,
+    answer: Option<StoredAnswer>,
     events: Vec<SessionEvent>,
 }
 
@@ -98,22 +102,25 @@ async fn try_run(
         inner.store.start_turn(turn.user, turn.turn_id).await?;
     }
     let log = inner.log(&active.key).await?;
+    let engine = &inner.engine;
+    let choices = engine.models.choose(turn.user, &turn.session).await?;
+    let (begin, given) = match &turn.checkpoint {
+        Some(checkpoint) => again(turn.turn_id, checkpoint)?,
+        None => (begin(inner, &turn, &choices).await?, Given::default()),
+    };
+    let (attachments, cancel) = (engine.attachments.clone(), active.cancel.clone());
+    let giving = Giving::new(attachments, speaker.clone(), cancel, given);
     let sink = LogSink {
         inner,
         log,
         turn: &turn,
         active,
+        giving: Mutex::new(giving),
     };
     sink.append(vec![SessionEvent::Status {
         text: "running".to_owned(),
     }])
     .await?;
-    let begin = match &turn.checkpoint {
-        Some(checkpoint) => Begin::Again(Box::new(machine(turn.turn_id, checkpoint)?)),
-        None => begin(inner, &turn).await?,
-    };
-    let engine = &inner.engine;
-    let choices = engine.models.choose(turn.user, &turn.session).await?;
     let origin = Origin {
         speaker: speaker.clone(),
         session: turn.session.clone(),
@@ -123,6 +130,9 @@ async fn try_run(
     let Some(end) = end else {
         return Ok(None);
     };
+    let mut giving = sink.giving.into_inner();
+    let rest = giving.pause();
+    let given = giving.given().clone();
     let reason = reason_of(&end, active);
     let entry = Entry::new(Kind::Turn)
         .by(speaker.node_id, &speaker.handle, &speaker.path)
@@ -131,8 +141,15 @@ async fn try_run(
         .detail("tool_calls", end.usage.tool_calls);
     inner.audit.note(entry);
     let model = choices.get(end.choice).map(|choice| choice.label.clone());
-    let events = last_events(&end, reason, model.unwrap_or_default());
-    let answer = (!end.text.is_empty()).then_some(end.text);
+    let answer = (!given.is_empty()).then(|| StoredAnswer {
+        text: given.text.clone(),
+        attachments: to_json(&given.files),
+    });
+    let mut events = Vec::new();
+    if !rest.is_empty() {
+        events.push(SessionEvent::Delta { text: rest });
+    }
+    events.extend(last_events(&end, given, reason, model.unwrap_or_default()));
     Ok(Some(Finished {
         turn,
         reason,
@@ -141,15 +158,38 @@ async fn try_run(
     }))
 }
 
-fn machine(turn_id: i64, checkpoint: &str) -> Result<Turn, StoreError> {
-    serde_json::from_str(checkpoint)
-        .map_err(|error| StoreError::Value(format!("checkpoint of turn {turn_id}: {error}")))
+/// What is kept of a turn beside its machine, in the same object.
+#[derive(Deserialize)]
+struct Kept {
+    /// Not there in what was kept before answers could give files.
+    given: Option<Given>,
 }
 
-async fn begin(inner: &Inner, turn: &PendingTurn) -> Result<Begin, StoreError> {
-    let before = past::before(&inner.store, turn.user, turn.session.clone(), turn.turn_id);
+fn kept(checkpoint: &str, given: &Given) -> String {
+    let machine = checkpoint.strip_prefix('{').unwrap_or("}");
+    format!("{{\"given\":{},{machine}", to_json(given))
+}
+
+fn again(turn_id: i64, checkpoint: &str) -> Result<(Begin, Given), StoreError> {
+    let broken = |error| StoreError::Value(format!("checkpoint of turn {turn_id}: {error}"));
+    let machine: Turn = serde_json::from_str(checkpoint).map_err(broken)?;
+    let kept: Kept = serde_json::from_str(checkpoint).map_err(broken)?;
+    let given = kept.given.unwrap_or_else(|| Given {
+        text: machine.answer().to_owned(),
+        files: vec![],
+    });
+    Ok((Begin::Again(Box::new(machine)), given))
+}
+
+async fn begin(inner: &Inner, turn: &PendingTurn, choices: &[Choice]) -> Result<Begin, StoreError> {
+    let (user, attachments) = (turn.user, &inner.engine.attachments);
+    let session = turn.session.clone();
+    let before = past::before(&inner.store, attachments, user, session, turn.turn_id);
     let (mut said, turns) = before.await?;
-    said.push(Said::User(turn.text.clone()));
+    let files = past::files(&turn.attachments);
+    // Whichever of them answers, it fits.
+    let room = choices.iter().map(Choice::room).min().unwrap_or(0);
+    said.push(attachments.told(user, &turn.text, &files, room).await);
     Ok(Begin::Anew { said, turns })
 }
 
@@ -163,13 +203,13 @@ fn reason_of(end: &End, active: &Active) -> &'static str {
     }
 }
 
-fn last_events(end: &End, reason: &str, model: String) -> Vec<SessionEvent> {
+fn last_events(end: &End, given: Given, reason: &str, model: String) -> Vec<SessionEvent> {
     let mut events = Vec::new();
     match &end.reason {
         EndReason::Done => events.push(SessionEvent::Response {
-            text: end.text.clone(),
+            text: given.text,
             model,
-            attachments: vec![],
+            attachments: given.files,
         }),
         EndReason::Failed(text) | EndReason::OverBudget(text) => {
             events.push(SessionEvent::Error { text: text.clone() });
@@ -187,7 +227,7 @@ async fn finish(
     inner: &Inner,
     turn: PendingTurn,
     reason: &'static str,
-    answer: Option<String>,
+    answer: Option<StoredAnswer>,
     events: &[SessionEvent],
 ) -> Result<(), StoreError> {
     let key = SessionKey {
@@ -213,6 +253,7 @@ struct LogSink<'a> {
     log: Arc<SessionLog>,
     turn: &'a PendingTurn,
     active: &'a Active,
+    giving: Mutex<Giving>,
 }
 
 impl LogSink<'_> {
@@ -225,9 +266,18 @@ impl Sink for LogSink<'_> {
     fn show(&self, shown: Vec<Shown>) -> BoxFuture<'_, Result<(), ShowFailed>> {
         async move {
             let mut events = Vec::with_capacity(shown.len());
+            let mut giving = self.giving.lock().await;
             for one in shown {
+                let text = match &one {
+                    Shown::Text(text) => giving.take(text).await,
+                    // What was said before it is over.
+                    _ => giving.pause(),
+                };
+                if !text.is_empty() {
+                    events.push(SessionEvent::Delta { text });
+                }
                 match one {
-                    Shown::Text(text) => events.push(SessionEvent::Delta { text }),
+                    Shown::Text(_) => {}
                     Shown::Status(text) => events.push(SessionEvent::Status {
                         text: text.to_owned(),
                     }),
@@ -239,6 +289,10 @@ impl Sink for LogSink<'_> {
                     }
                     Shown::Outcome(outcome) => events.push(outcome.into()),
                 }
+            }
+            drop(giving);
+            if events.is_empty() {
+                return Ok(());
             }
             self.append(events).await.map_err(|error| {
                 let turn_id = self.turn.turn_id;
@@ -252,6 +306,8 @@ impl Sink for LogSink<'_> {
     fn keep(&self, checkpoint: Option<String>) -> BoxFuture<'_, Result<(), ShowFailed>> {
         async move {
             let (user, turn_id) = (self.turn.user, self.turn.turn_id);
+            let given = self.giving.lock().await.given().clone();
+            let checkpoint = checkpoint.map(|checkpoint| kept(&checkpoint, &given));
             let kept = self.inner.store.keep_turn(user, turn_id, checkpoint).await;
             kept.map_err(|error| {
                 tracing::error!(%error, turn_id, "a turn that waits could not be stored");
@@ -292,5 +348,50 @@ impl Sink for LogSink<'_> {
 
     fn goes_on_later(&self) -> bool {
         self.active.why.get() == Some(&SHUTDOWN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::{Event, Said};
+
+    fn turn() -> Turn {
+        let mut turn = Turn::new();
+        turn.handle(Event::Begin {
+            said: vec![Said::Pictured {
+                text: "look".to_owned(),
+                images: vec!["p.png".to_owned()],
+            }],
+            rooms: vec![100_000],
+        });
+        turn.handle(Event::Text("I see [FILE:/x]".to_owned()));
+        turn
+    }
+
+    fn machine(begin: Begin) -> Turn {
+        match begin {
+            Begin::Again(turn) => *turn,
+            Begin::Anew { .. } => panic!("begins anew"),
+        }
+    }
+
+    #[test]
+    fn what_was_given_is_kept_with_the_machine_and_pictures_only_by_their_names() {
+        let given = Given {
+            text: "I see ".to_owned(),
+            files: vec![super::super::Attachment::of_stored("x", "x", "file")],
+        };
+        let checkpoint = kept(&serde_json::to_string(&turn()).unwrap(), &given);
+        assert!(checkpoint.len() < 1_000, "{checkpoint}");
+        let (begin, again) = again(1, &checkpoint).unwrap();
+        assert_eq!((machine(begin), again), (turn(), given));
+    }
+
+    #[test]
+    fn a_checkpoint_of_before_goes_on_with_what_was_said() {
+        let (begin, given) = again(1, &serde_json::to_string(&turn()).unwrap()).unwrap();
+        assert_eq!(machine(begin), turn());
+        assert_eq!(given.text, "I see [FILE:/x]");
     }
 }

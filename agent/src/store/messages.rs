@@ -75,10 +75,21 @@ pub struct PendingTurn {
     pub speaker: String,
     /// What was said.
     pub text: String,
+    /// JSON array of the message's attachments.
+    pub attachments: String,
     /// Whether it had begun.
     pub running: bool,
     /// Its machine as JSON, if it can go on after a restart.
     pub checkpoint: Option<String>,
+}
+
+/// What the assistant said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// Text; may be empty when there are attachments.
+    pub text: String,
+    /// JSON array of attachments.
+    pub attachments: String,
 }
 
 /// How a turn ends.
@@ -87,7 +98,7 @@ pub struct EndOfTurn {
     /// Its last state.
     pub state: TurnState,
     /// The answer, if there is one.
-    pub answer: Option<String>,
+    pub answer: Option<StoredAnswer>,
     /// Bodies of the last events.
     pub bodies: Vec<String>,
     /// What becomes of approvals that are still open.
@@ -168,14 +179,14 @@ impl Store {
                 &end.open_approvals,
                 end.resolved,
             )?;
-            if let Some(text) = end.answer {
+            if let Some(answer) = end.answer {
                 insert_message(
                     transaction,
                     &turn,
                     Row {
                         role: "assistant",
-                        text: &text,
-                        attachments: "[]",
+                        text: &answer.text,
+                        attachments: &answer.attachments,
                         client_msg_id: None,
                     },
                 )?;
@@ -202,7 +213,7 @@ impl Store {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT t.id, t.user_id, t.session_id, t.device, t.speaker, t.state, m.text,
-                        t.checkpoint
+                        t.checkpoint, m.attachments
                  FROM turns t JOIN messages m ON m.turn_id = t.id AND m.role = 'user'
                  WHERE t.state IN ('queued', 'running') ORDER BY t.id",
             )?;
@@ -216,6 +227,7 @@ impl Store {
                     running: row.get::<_, String>(5)? == "running",
                     text: row.get(6)?,
                     checkpoint: row.get(7)?,
+                    attachments: row.get(8)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -319,6 +331,7 @@ fn accept(transaction: &Transaction<'_>, message: NewMessage) -> Result<Accepted
         device: *device,
         speaker: message.speaker,
         text: message.text,
+        attachments: message.attachments,
         running: message.starts,
         checkpoint: None,
     };
@@ -328,7 +341,7 @@ fn accept(transaction: &Transaction<'_>, message: NewMessage) -> Result<Accepted
         Row {
             role: "user",
             text: &turn.text,
-            attachments: &message.attachments,
+            attachments: &turn.attachments,
             client_msg_id: message.client_msg_id.as_deref(),
         },
     )?;

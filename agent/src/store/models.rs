@@ -20,6 +20,8 @@ pub struct ModelRow {
     pub context_tokens: u32,
     /// Tokens that an answer may have; 0 leaves it to the provider.
     pub max_output_tokens: u32,
+    /// Whether it takes pictures; `None` is what is known of it.
+    pub images: Option<bool>,
     /// Input, cached input and output, in millionths of a US dollar for a million tokens.
     pub price: Option<(u64, u64, u64)>,
     /// Place in the order of fallback.
@@ -44,7 +46,7 @@ impl Store {
             let mut statement = connection.prepare_cached(
                 "SELECT id, provider_id, model, display_name, context_tokens, max_output_tokens,
                         price_input, price_cached, price_output, rank, is_default, enabled,
-                        created_ms, updated_ms
+                        created_ms, updated_ms, images
                  FROM models ORDER BY created_ms, id",
             )?;
             let rows = statement.query_map([], model)?;
@@ -82,15 +84,15 @@ impl Store {
                 .prepare_cached(
                     "INSERT INTO models (id, provider_id, model, display_name, context_tokens,
                        max_output_tokens, price_input, price_cached, price_output, rank, is_default,
-                       enabled, created_ms, updated_ms)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                       enabled, created_ms, updated_ms, images)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                      ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name,
                        context_tokens = excluded.context_tokens,
                        max_output_tokens = excluded.max_output_tokens,
                        price_input = excluded.price_input, price_cached = excluded.price_cached,
                        price_output = excluded.price_output, rank = excluded.rank,
                        is_default = excluded.is_default, enabled = excluded.enabled,
-                       updated_ms = excluded.updated_ms",
+                       updated_ms = excluded.updated_ms, images = excluded.images",
                 )?
                 .execute(params![
                     row.id,
@@ -107,6 +109,7 @@ impl Store {
                     row.enabled,
                     row.created_ms,
                     row.updated_ms,
+                    row.images,
                 ])?;
             Ok(true)
         })
@@ -208,5 +211,6 @@ fn model(row: &Row<'_>) -> rusqlite::Result<ModelRow> {
         enabled: row.get(11)?,
         created_ms: row.get(12)?,
         updated_ms: row.get(13)?,
+        images: row.get(14)?,
     })
 }

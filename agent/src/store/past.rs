@@ -40,6 +40,8 @@ pub struct PastMessage {
     pub by_assistant: bool,
     /// What was said.
     pub text: String,
+    /// JSON array of its attachments.
+    pub attachments: String,
 }
 
 impl Store {
@@ -72,7 +74,7 @@ impl Store {
             let after = summary.as_ref().map_or(-1, |summary| summary.turn_id);
             // By turns: a message may be taken before the answer to an earlier one is stored.
             let mut statement = connection.prepare_cached(
-                "SELECT turn_id, role, text FROM messages
+                "SELECT turn_id, role, text, attachments FROM messages
                  WHERE user_id = ?1 AND session_id = ?2 AND turn_id > ?3 AND turn_id < ?4
                  ORDER BY turn_id DESC, id DESC LIMIT ?5",
             )?;
@@ -84,13 +86,14 @@ impl Store {
                         turn_id: row.get(0)?,
                         by_assistant: row.get::<_, String>(1)? == "assistant",
                         text: row.get(2)?,
+                        attachments: row.get(3)?,
                     })
                 },
             )?;
             let (mut messages, mut bytes, mut more) = (Vec::new(), 0, false);
             for row in rows {
                 let message: PastMessage = row?;
-                bytes += message.text.len();
+                bytes += message.text.len() + message.attachments.len();
                 more = messages.len() == limit || bytes > MAX_BYTES;
                 if more {
                     break;

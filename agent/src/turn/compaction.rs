@@ -30,7 +30,7 @@ impl Plan {
     #[must_use]
     pub fn new(said: &[Said], room: usize) -> Self {
         let most = room / 4;
-        let person = said.iter().rposition(|one| matches!(one, Said::User(_)));
+        let person = said.iter().rposition(|one| one.by_person().is_some());
         let person = person.unwrap_or(0);
         let cut = cut(said, person, room);
         let (before, tail) = said.split_at(cut);
@@ -107,7 +107,7 @@ fn cut(said: &[Said], person: usize, room: usize) -> usize {
             break;
         }
         // Earlier turns stay whole, or a summary would not know which of them it tells of.
-        if matches!(said[at], Said::User(_)) || (at > person && begins(&said[at])) {
+        if said[at].by_person().is_some() || (at > person && begins(&said[at])) {
             cut = at;
         }
     }
@@ -116,7 +116,7 @@ fn cut(said: &[Said], person: usize, room: usize) -> usize {
 
 /// Whether what stays may begin here: outcomes of tools belong to the words before them.
 fn begins(said: &Said) -> bool {
-    matches!(said, Said::User(_) | Said::Assistant { .. })
+    said.by_person().is_some() || matches!(said, Said::Assistant { .. })
 }
 
 fn shortened(said: Said, most: usize) -> Said {
@@ -134,7 +134,9 @@ fn shortened(said: Said, most: usize) -> Said {
 
 fn told(said: &Said) -> String {
     match said {
-        Said::User(text) => format!("Person: {}\n\n", shorten(text, MAX_MESSAGE)),
+        Said::User(text) | Said::Pictured { text, .. } => {
+            format!("Person: {}\n\n", shorten(text, MAX_MESSAGE))
+        }
         Said::Summary(text) => format!("Summary of what was before: {text}\n\n"),
         Said::Assistant { text, calls } => {
             let mut told = format!("Agent: {}\n", shorten(text, MAX_MESSAGE));

@@ -164,12 +164,12 @@ impl Compaction {
             model: choice.model.clone(),
             system: TASK.to_owned(),
             said: vec![Said::User(told)],
-            tools: vec![],
             max_output_tokens: if own == 0 {
                 MAX_TOKENS
             } else {
                 own.min(MAX_TOKENS)
             },
+            ..ModelRequest::default()
         }
     }
 

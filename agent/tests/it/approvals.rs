@@ -234,6 +234,70 @@ async fn a_client_answers_for_its_own_user_an_admin_for_all_and_others_see_nothi
     assert!(mark(&rig).exists());
 }
 
+/// The next change of an approval that this socket hears of.
+async fn hears(ws: &mut Ws) -> (Value, Value) {
+    loop {
+        let event = ws.wait_for("resource_event").await;
+        if event["resource"] == "approval" {
+            return (event["action"].clone(), event["id"].clone());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_admin_hears_of_every_users_approvals_and_answers_them_by_name_and_a_client_does_not() {
+    for over_ws in [false, true] {
+        let (rig, _) = asking().await;
+        let phone = rig.network.device("ann", Role::Client, EVERY_SCOPE);
+        let stranger = rig.network.device("bob", Role::Client, EVERY_SCOPE);
+        let deaf = rig.network.device("eve", Role::Admin, &["chat"]);
+        let admin = rig.network.owner();
+        let (mut ears, mut theirs) = (rig.ws(&admin).await, rig.ws(&stranger).await);
+        let mut deaf = rig.ws(&deaf).await;
+        for ws in [&mut ears, &mut theirs, &mut deaf] {
+            ws.send(json!({ "type": "ping" })).await;
+            ws.until("pong").await;
+        }
+        let mut ws = rig.ws(&phone).await;
+        ws.say(SESSION, "make a mark").await;
+        let id = asked(&mut ws).await;
+        let named = json!(id.to_string());
+        assert_eq!(hears(&mut ears).await, (json!("created"), named.clone()));
+        let listed = rig.get(&admin, "/api/approvals").await.json();
+        assert_eq!(
+            (
+                &listed["approvals"][0]["id"],
+                &listed["approvals"][0]["user"]
+            ),
+            (&id, &json!("ann"))
+        );
+        match over_ws {
+            true => {
+                let answer = json!({ "type": "approval_answer", "id": id, "decision": "approve" });
+                ears.send(answer).await;
+            }
+            false => {
+                answer(&rig, &admin, &id, "approve").await.json();
+            }
+        }
+        assert_eq!(hears(&mut ears).await, (json!("resolved"), named));
+        let resolved = ws.wait_for("approval_resolved").await;
+        assert_eq!(
+            (&resolved["decision"], &resolved["by"]["user"]),
+            (&json!("approved"), &json!("owner"))
+        );
+        assert_eq!(resolved["by"]["device"], admin.id().to_string());
+        ws.wait_for("turn_complete").await;
+        assert!(mark(&rig).exists());
+        // Of all this the others have heard nothing until now.
+        for ws in [&mut theirs, &mut deaf] {
+            ws.send(json!({ "type": "ping" })).await;
+            let frames = ws.until("pong").await;
+            assert_eq!(frames.len(), 1, "{frames:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_interrupt_a_cleared_session_and_a_revoked_device_end_what_waits() {
     for way in ["interrupt", "clear", "revoke"] {
@@ -370,6 +434,40 @@ async fn what_waits_outlives_a_stop_and_a_death_and_goes_on_with_the_answer() {
             "{told:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_was_said_and_given_before_a_restart_belongs_to_the_answer_after_it() {
+    let mut first = says("Look: [FILE:/api/files/a.txt]");
+    first.pop();
+    first.extend(calls(&[("shell", touch("mark"))]));
+    let script = Script::new(vec![first]);
+    let models = Some(script.models());
+    let rig = Rig::start_with(|settings| settings.models = models).await;
+    let owner = rig.network.owner();
+    let uploaded = rig
+        .call(&owner, post("/api/upload?filename=a.txt", "x"))
+        .await;
+    assert_eq!(uploaded.json()["path"], "/api/files/a.txt");
+    let mut ws = rig.ws(&owner).await;
+    ws.say(SESSION, "make a mark").await;
+    let id = asked(&mut ws).await;
+    kept(&rig).await;
+    let script = Script::new(vec![says("Done.")]);
+    let models = Some(script.models());
+    let rig = rig
+        .die_in_place_with(|settings| settings.models = models)
+        .await;
+    assert_eq!(rig.state.resume(|_| false).await.unwrap(), 1);
+    let mut ws = rig.ws(&owner).await;
+    ws.open(SESSION, 1).await;
+    answer(&rig, &owner, &id, "approve").await;
+    let frames = ws.until("turn_complete").await;
+    let response = frames.iter().find(|frame| frame["type"] == "response");
+    let response = response.unwrap();
+    assert_eq!(response["text"], "Look: \n\nDone.");
+    assert_eq!(response["text"], crate::rig::text_of(&frames));
+    assert_eq!(response["attachments"][0]["path"], "/api/files/a.txt");
 }
 
 /// Waits until the turn's machine lies in the database: the sign is that its device is free again.

@@ -78,7 +78,7 @@ async fn a_session_of_another_user_is_not_there_whatever_is_asked_of_it() {
     for (command, answer) in [
         ("stop", "0 stopped"),
         ("clear", "nothing to clear"),
-        ("status", "idle, 0 waiting"),
+        ("queue", "idle, 0 waiting"),
     ] {
         bobs.send(json!({ "type": "command", "name": command, "session_id": "s" }))
             .await;

@@ -178,7 +178,7 @@ async fn every_frame_of_the_table_is_refused_when_its_scope_has_gone() {
     for frame in FRAMES {
         ws.send(json!({
             "type": frame.name, "session_id": "s", "text": "t", "name": "help",
-            "id": 1, "decision": "deny"
+            "id": 1, "path": "/api/files/a", "decision": "deny"
         }))
         .await;
         let answer = ws.next().await;

@@ -6,10 +6,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
+
 use homing_agent::approvals::{Approvals, Origin};
+use homing_agent::attachments::Attachments;
 use homing_agent::audit::Audit;
 use homing_agent::budgets::{Budgets, Caps};
+use homing_agent::config::Sizes;
 use homing_agent::feed::Feeds;
+use homing_agent::files::Files;
 use homing_agent::models::{Choice, Models};
 use homing_agent::prompt::{ContextSettings, Prompts};
 use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError, ToolSpec};
@@ -96,6 +100,7 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
             approvals,
             budgets,
             prompts: prompts(dir.path()),
+            attachments: attachments(dir.path()),
         },
         _dir: dir,
     }
@@ -104,6 +109,11 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
 fn prompts(workspace: &std::path::Path) -> Prompts {
     let settings = ContextSettings::default();
     Prompts::new("attic".to_owned(), workspace.to_owned(), settings)
+}
+
+fn attachments(dir: &std::path::Path) -> Attachments {
+    let files = Files::open(dir, Sizes::default()).unwrap();
+    Attachments::new(Arc::new(files), dir.join("workspace"), Feeds::default())
 }
 
 fn approvals(store: Store, feeds: Feeds, audit: Audit) -> Approvals {
@@ -118,6 +128,7 @@ fn models(provider: Arc<dyn Provider>) -> Models {
         label: "script".into(),
         context_tokens: 100_000,
         max_output_tokens: 0,
+        images: false,
         price: None,
     }])
 }
@@ -297,6 +308,7 @@ async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
         approvals: approvals(store.clone(), feeds.clone(), audit.clone()),
         budgets: Budgets::new(store.clone(), Caps::default()),
         prompts: prompts(dir.path()),
+        attachments: attachments(dir.path()),
     };
     let (sessions, actor) = Sessions::new(store, feeds, audit, engine);
     let stop = CancellationToken::new();

@@ -11,6 +11,7 @@
 )]
 
 mod approvals;
+mod attachments;
 mod audit;
 mod clients;
 mod config;

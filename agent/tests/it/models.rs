@@ -100,6 +100,85 @@ async fn the_first_model_answers_at_once_and_its_usage_is_priced() {
 }
 
 #[tokio::test]
+async fn a_model_is_sent_pictures_when_it_is_said_to_take_them() {
+    let (rig, fake) = (
+        Rig::start().await,
+        Fake::always(openai::answer(&["a cat"])).await,
+    );
+    let owner = rig.network.owner();
+    let id = provider(&rig, &owner, "home", &fake).await;
+    let model = model(&rig, &owner, &id, json!({ "model": "m" })).await;
+    let listed = rig.get(&owner, "/api/models").await.json();
+    assert_eq!(listed["models"][0]["images"], false);
+    let picture = Request::put("/api/files/cat.gif").body(Body::from("GIF89a"));
+    rig.call(&owner, picture.unwrap()).await;
+    let path = format!("/api/models/{model}");
+    let url = json!({ "url": "data:image/gif;base64,R0lGODlh" });
+    for (images, shown) in [(json!(true), true), (json!(null), false)] {
+        let changed = send(&rig, &owner, "PUT", &path, json!({ "images": images })).await;
+        assert_eq!(changed.json()["images"], shown);
+        let mut ws = rig.ws(&owner).await;
+        ws.send(json!({
+            "type": "text_final", "session_id": "s", "text": "what is it?",
+            "attachments": [{ "path": "/api/files/cat.gif", "type": "image" }],
+        }))
+        .await;
+        ws.until("turn_complete").await;
+        let sent = fake.seen().pop().unwrap().json();
+        let content = sent["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+        match shown {
+            true => assert_eq!(content[1]["image_url"], url),
+            false => assert!(
+                content
+                    .as_str()
+                    .unwrap()
+                    .contains("- cat.gif (image, 6 bytes)")
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_change_models_hears_of_every_change_of_them_and_of_providers() {
+    let (rig, fake) = (
+        Rig::start().await,
+        Fake::always(openai::answer(&["a"])).await,
+    );
+    let owner = rig.network.owner();
+    let other = rig.network.device("ann", Role::Admin, &["chat", "models"]);
+    let without = rig
+        .network
+        .device("bob", Role::Admin, &["chat", "status.read"]);
+    let (mut ws, mut deaf) = (rig.ws(&other).await, rig.ws(&without).await);
+    for ws in [&mut ws, &mut deaf] {
+        ws.send(json!({ "type": "ping" })).await;
+        ws.until("pong").await;
+    }
+    let id = provider(&rig, &owner, "home", &fake).await;
+    let event = ws.wait_for("resource_event").await;
+    assert_eq!(
+        (&event["resource"], &event["action"], &event["id"]),
+        (&json!("provider"), &json!("created"), &json!(id))
+    );
+    let model = model(&rig, &owner, &id, json!({ "model": "m" })).await;
+    let event = ws.wait_for("resource_event").await;
+    assert_eq!(
+        (&event["resource"], &event["action"], &event["id"]),
+        (&json!("model"), &json!("created"), &json!(model))
+    );
+    deaf.send(json!({ "type": "ping" })).await;
+    let frames = deaf.until("pong").await;
+    assert_eq!(frames.len(), 1, "{frames:?}");
+    // Rights that were taken away meanwhile count.
+    other.renew(Role::Admin, &["chat"]);
+    let path = format!("/api/models/{model}/disable");
+    send(&rig, &owner, "POST", &path, json!({})).await;
+    ws.send(json!({ "type": "ping" })).await;
+    let frames = ws.until("pong").await;
+    assert_eq!(frames.len(), 1, "{frames:?}");
+}
+
+#[tokio::test]
 async fn a_model_without_a_known_price_is_unpriced_and_never_free() {
     let (rig, fake) = (
         Rig::start().await,

@@ -59,6 +59,7 @@ impl Obedient {
             context_tokens: 100_000,
             max_output_tokens: 0,
             price: None,
+            images: false,
         }])
     }
 }

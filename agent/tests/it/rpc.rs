@@ -188,6 +188,8 @@ async fn each_role_may_call_exactly_what_its_ceiling_leaves() {
             let (answer, _) = ask(&mut ws, keyed("1", &name, params, "k")).await;
             let allowed = match line.need {
                 Need::Admitted => true,
+                // An agent may pass it on, but not ask for it.
+                Need::Scope(_) if line.name == "device.revoke" => role == Role::Admin,
                 Need::Scope(scope) => rights.contains(scope),
             };
             let code = answer["error"]["code"].as_str().unwrap_or_default();
@@ -357,4 +359,32 @@ async fn sessions_of_another_user_are_not_there() {
     .await;
     let (_, more) = ask(&mut ws, call("3", "status.get", json!({}))).await;
     assert_eq!((events, more), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_revocation_without_a_line_to_the_coordinator_says_so_and_what_helps() {
+    let rig = Rig::start().await;
+    let device = rig.network.owner();
+    let mut ws = open(&rig, &device).await;
+    let params = json!({ "device": "phone" });
+    let (answer, _) = ask(&mut ws, call("1", "device.revoke", params)).await;
+    let error = &answer["error"];
+    assert_eq!(
+        (&error["code"], &error["reason"], &error["retryable"]),
+        (
+            &json!("UNAVAILABLE"),
+            &json!("coordinator_unreachable"),
+            &json!(true)
+        )
+    );
+    for params in [
+        json!({}),
+        json!({ "device": "" }),
+        json!({ "device": "x".repeat(65) }),
+    ] {
+        assert_eq!(
+            refusal(&mut ws, call("2", "device.revoke", params)).await,
+            "INVALID_PARAMS"
+        );
+    }
 }

@@ -31,16 +31,34 @@ impl Script {
         self.models_with(100_000)
     }
 
+    /// One that takes pictures.
+    pub(crate) fn models_that_see(self: &Arc<Self>) -> Models {
+        Models::fixed(vec![Choice {
+            images: true,
+            ..self.choice(100_000)
+        }])
+    }
+
+    /// Says this in the round after those that it was told of before.
+    pub(crate) fn push(&self, round: Round) {
+        self.rounds.lock().unwrap().push_back(round);
+    }
+
     /// With a context of so many tokens.
     pub(crate) fn models_with(self: &Arc<Self>, context_tokens: u32) -> Models {
-        Models::fixed(vec![Choice {
+        Models::fixed(vec![self.choice(context_tokens)])
+    }
+
+    fn choice(self: &Arc<Self>, context_tokens: u32) -> Choice {
+        Choice {
             provider: self.clone(),
             model: "script".into(),
             label: "script".into(),
             context_tokens,
             max_output_tokens: 0,
+            images: false,
             price: None,
-        }])
+        }
     }
 
     /// How often it was asked.

@@ -201,6 +201,7 @@ fn priced(script: &Arc<Script>) -> Models {
         label: "some/script".into(),
         context_tokens: 100_000,
         max_output_tokens: 10_000,
+        images: false,
         price: Some(PRICE),
     }])
 }

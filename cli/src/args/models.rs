@@ -106,6 +106,9 @@ pub(crate) struct AddModelArgs {
     /// Tokens that an answer may have [default: what is known of it]
     #[arg(long, value_name = "TOKENS")]
     pub(crate) max_output: Option<u32>,
+    /// Whether it takes pictures [default: what is known of it]
+    #[arg(long, value_name = "true|false")]
+    pub(crate) images: Option<bool>,
     /// Price of a million tokens read, in US dollars [default: what is known of it]
     #[arg(long, value_name = "DOLLARS", requires = "price_output", value_parser = micro_dollars)]
     pub(crate) price_input: Option<u64>,

@@ -93,6 +93,9 @@ async fn add(api: &AgentApi, args: AddModelArgs, output: Output) -> anyhow::Resu
     if let (Some(input), Some(output)) = (args.price_input, args.price_output) {
         body["price"] = json!({ "input": input, "output": output });
     }
+    if let Some(images) = args.images {
+        body["images"] = json!(images);
+    }
     if args.default {
         body["default"] = json!(true);
     }

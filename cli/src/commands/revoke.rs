@@ -17,6 +17,7 @@ pub(super) async fn run(dir: &DataDir, args: RevokeArgs, output: Output) -> anyh
     let request = ControlRequest::Revoke {
         device: args.device,
         with_invited: args.with_invited,
+        on_behalf_of: None,
     };
     let ControlReply::Revoked(revoked) = network::request(dir, request).await? else {
         return Err(network::unexpected().into());

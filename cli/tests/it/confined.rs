@@ -14,6 +14,7 @@ use crate::story::{Socket, open_socket, say, until};
 /// `$3` the proxy; with `$4` it waits until that process is gone.
 const LOOK_AROUND: &str = r#"
 report=$1 dir=$2 proxy=$3 parent=$4
+: > "$report.begun"
 while [ -n "$parent" ] && kill -0 "$parent" 2>/dev/null; do sleep 0.01; done
 try() { name=$1; shift; out=$("$@" 2>&1); echo "$name $? $(echo "$out" | tr '\n' ' ')"; }
 {
@@ -136,7 +137,10 @@ async fn a_tool_an_mcp_server_and_a_child_that_outlives_its_parent_reach_nothing
 
     // Forked twice, in a session of its own; it looks around when the tool has ended.
     let orphan = place.look("orphan").join("' '");
-    let line = format!("setsid -f '{orphan}' $$");
+    let begun = place.file("orphan.begun");
+    // Not before it has left the group, with which it would end.
+    let wait = format!("while [ ! -e '{}' ]; do sleep 0.01; done", begun.display());
+    let line = format!("setsid -f '{orphan}' $$; {wait}");
     run(&mut socket, &["sh", "-c", &line].map(str::to_owned)).await;
     place.is_kept_out("orphan");
     place.up.stop();

@@ -237,7 +237,12 @@ async fn every_frame_goes_over_a_real_websocket_as_its_example_says() {
     configure(&host);
     let mut socket = open_with_token(&host, &up).await;
     let (mut sent, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    let mut known = BTreeMap::new();
+    let bearer = format!("Authorization: Bearer {}", token_of(&host));
+    let upload = || {
+        let url = up.url("/api/upload?filename=a");
+        curl(["--header", &bearer, "--data", "x", &url]).ok()
+    };
+    let mut known = BTreeMap::from([("file".to_owned(), upload()["path"].clone())]);
     let mut look = |frames: Vec<Value>, known: &mut BTreeMap<String, Value>| {
         for frame in frames {
             let kind = frame["type"].as_str().unwrap();
@@ -261,12 +266,7 @@ async fn every_frame_goes_over_a_real_websocket_as_its_example_says() {
     }
     // The end of the replay, and what another program changes.
     look(until(&mut socket, "cleared").await, &mut known);
-    let bearer = format!("Authorization: Bearer {}", token_of(&host));
-    let upload = up.url("/api/upload?filename=a");
-    assert_eq!(
-        curl(["--header", &bearer, "--data", "x", &upload]).status,
-        200
-    );
+    upload();
     look(until(&mut socket, "resource_event").await, &mut known);
 
     // A frame that nobody knows is sent to see what comes back.

@@ -29,6 +29,7 @@ mod mcp;
 mod models;
 mod pty;
 mod recovery;
+mod revoking;
 mod sdk;
 mod split;
 mod story;

@@ -35,6 +35,9 @@ pub struct AuditLine {
     pub actor: String,
     /// Handle of the user whose device that is.
     pub handle: String,
+    /// Key of the device for which the actor, an agent, asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What was asked.
     pub method: String,
     /// Of what: a name, a key or an invitation's id.
@@ -43,7 +46,7 @@ pub struct AuditLine {
     pub decision: String,
     /// Hash of the line before, in hexadecimal digits.
     pub previous: String,
-    /// SHA-256 over `previous` and this line's other fields, in hexadecimal digits.
+    /// SHA-256 over `previous` and this line's other fields that are there, in hexadecimal digits.
     pub hash: String,
 }
 
@@ -53,6 +56,7 @@ pub(crate) struct AuditEvent<'a> {
     pub(crate) time: UnixTime,
     pub(crate) actor: &'a str,
     pub(crate) handle: &'a str,
+    pub(crate) on_behalf_of: Option<String>,
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
     pub(crate) decision: &'a str,
@@ -121,6 +125,7 @@ impl Audit {
             time: event.time.0,
             actor: event.actor.to_owned(),
             handle: event.handle.to_owned(),
+            on_behalf_of: event.on_behalf_of.clone(),
             method: event.method.to_owned(),
             target: event.target.to_owned(),
             decision: event.decision.to_owned(),
@@ -247,7 +252,7 @@ impl AuditLine {
             &self.target,
             &self.decision,
         ];
-        for text in texts {
+        for text in texts.into_iter().chain(&self.on_behalf_of) {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
         }

@@ -171,7 +171,15 @@ impl<'a> Change<'a> {
         let key = actor
             .node_id
             .map_or_else(|| "local".to_owned(), |id| id.to_string());
-        self.audit_as(&key, &actor.handle, method, target, decision)
+        self.append_line(&AuditEvent {
+            time: self.time(),
+            actor: &key,
+            handle: &actor.handle,
+            on_behalf_of: actor.on_behalf_of.map(|id| id.to_string()),
+            method,
+            target,
+            decision,
+        })
     }
 
     /// Like [`Change::audit`] for a key without a row.
@@ -183,18 +191,19 @@ impl<'a> Change<'a> {
         target: &str,
         decision: &str,
     ) -> Result<(), AuditError> {
-        let time = self.time();
-        self.audit.append(
-            &self.tx,
-            &AuditEvent {
-                time,
-                actor,
-                handle,
-                method,
-                target,
-                decision,
-            },
-        )
+        self.append_line(&AuditEvent {
+            time: self.time(),
+            actor,
+            handle,
+            on_behalf_of: None,
+            method,
+            target,
+            decision,
+        })
+    }
+
+    fn append_line(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
+        self.audit.append(&self.tx, event)
     }
 
     /// Makes it true, then lets its effects out.

@@ -186,6 +186,7 @@ pub(crate) fn actor(db: &Connection, caller: Caller) -> Result<Actor, AuthorityE
                 handle,
                 role: Role::Admin,
                 rights: owner_scopes(),
+                on_behalf_of: None,
             })
         }
         Caller::Device(node_id) => {
@@ -196,6 +197,7 @@ pub(crate) fn actor(db: &Connection, caller: Caller) -> Result<Actor, AuthorityE
                 handle: row.handle,
                 role: row.role,
                 rights: effective_rights(row.role, &row.scopes),
+                on_behalf_of: None,
             })
         }
     }

@@ -12,7 +12,7 @@ use super::change::Change;
 use super::database::uint;
 use super::devices::{DeviceRow, actor, all, select};
 use super::refusal::{AuthorityError, Refusal};
-use super::rights::{Actor, Caller};
+use super::rights::{Actor, Caller, no_principal};
 use super::{Authority, SignedDelta};
 use crate::moment::Moment;
 
@@ -50,9 +50,31 @@ impl Authority {
         with_invited: bool,
         now: Moment,
     ) -> Result<RevokeCommit, AuthorityError> {
+        self.revoke_for(caller, None, selector, with_invited, now)
+    }
+
+    /// The same by an agent for the admin's device that asked it.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn revoke_for(
+        &mut self,
+        caller: Caller,
+        on_behalf_of: Option<NodeId>,
+        selector: &str,
+        with_invited: bool,
+        now: Moment,
+    ) -> Result<RevokeCommit, AuthorityError> {
         let mut change = self.change(now)?;
-        let actor = actor(&change.tx, caller)?;
-        let result = change.revoke(&actor, selector, with_invited);
+        let actor = Actor {
+            on_behalf_of,
+            ..actor(&change.tx, caller)?
+        };
+        let result = match on_behalf_of {
+            Some(principal) => check_passed_on(&change.tx, &actor, principal),
+            None => Ok(()),
+        };
+        let result = result.and_then(|()| change.revoke(&actor, selector, with_invited));
         let mut commit = match result {
             Ok(commit) => commit,
             Err(AuthorityError::Refused(refusal)) => {
@@ -219,6 +241,19 @@ fn descendants<'r>(rows: &'r [DeviceRow], of: &NodeId) -> Vec<&'r DeviceRow> {
         }
     }
     found
+}
+
+fn check_passed_on(
+    db: &Connection,
+    actor: &Actor,
+    principal: NodeId,
+) -> Result<(), AuthorityError> {
+    let principal = match self::actor(db, Caller::Device(principal)) {
+        // That it is revoked is not the agent's own end.
+        Err(AuthorityError::Refused(_)) => return Err(no_principal().into()),
+        other => other?,
+    };
+    Ok(actor.may_pass_on_revocations(&principal)?)
 }
 
 // From the host the owner may: who holds the host enrols a new admin with `up`.

@@ -43,6 +43,8 @@ pub(crate) struct Actor {
     pub(crate) handle: String,
     pub(crate) role: Role,
     pub(crate) rights: Scopes,
+    /// An admin's device for which this agent asks.
+    pub(crate) on_behalf_of: Option<NodeId>,
 }
 
 /// What the rules need to know of a device.
@@ -103,14 +105,37 @@ impl Actor {
     /// Itself, the own user's clients, everything of the own user for its admins; the rest with
     /// `devices.revoke`. A stolen phone cannot lock out the owner's admin device or the agent.
     pub(crate) fn may_revoke(&self, target: &Target) -> Result<(), Refusal> {
-        let allowed =
-            self.is_local() || self.governs_own(target) || self.rights.contains("devices.revoke");
+        if self.on_behalf_of.is_some() && self.is(target) {
+            return Err(forbidden(
+                "an agent does not revoke itself for anybody",
+                "run `homing revoke` on an admin's device or on the coordinator's host",
+            ));
+        }
+        // An agent's own word revokes nobody else.
+        let passed_on = self.role != Role::Agent || self.on_behalf_of.is_some();
+        let by_scope = passed_on && self.rights.contains("devices.revoke");
+        let allowed = self.is_local() || self.governs_own(target) || by_scope;
         allowed.then_some(()).ok_or_else(|| {
             forbidden(
                 "revoking this device needs the scope devices.revoke",
                 "run `homing revoke` on the coordinator's host",
             )
         })
+    }
+
+    /// Whether the caller may revoke what an admin's device asked it to. Only an agent passes anything
+    /// on, only with `devices.revoke`, and only for a device that may do it itself: an agent that was
+    /// broken into cannot act for everybody who ever spoke with it.
+    pub(crate) fn may_pass_on_revocations(&self, principal: &Self) -> Result<(), Refusal> {
+        let agent = self.role == Role::Agent && self.rights.contains("devices.revoke");
+        if self.is_local() || !agent {
+            return Err(forbidden(
+                "revoking for somebody else needs an agent with the scope devices.revoke",
+                "run `homing revoke` on an admin's device; the agent that `homing up` makes has the scope",
+            ));
+        }
+        let admin = principal.role == Role::Admin && principal.rights.contains("devices.revoke");
+        admin.then_some(()).ok_or_else(no_principal)
     }
 
     /// Itself and the own user's clients; an admin renames all. Clients pin agents by name, so a
@@ -199,6 +224,14 @@ impl Actor {
     fn is_person(&self) -> bool {
         matches!(self.role, Role::Client | Role::Admin)
     }
+}
+
+/// Says the same of a device that may not, is revoked or was never here.
+pub(crate) fn no_principal() -> Refusal {
+    forbidden(
+        "the device for which this is asked may not revoke devices",
+        "ask from an admin's device with the scope devices.revoke",
+    )
 }
 
 fn forbidden(what: &str, hint: &str) -> Refusal {

@@ -91,7 +91,11 @@ impl Shared {
             ControlRequest::Revoke {
                 device,
                 with_invited,
-            } => self.revoke(caller, device, with_invited, now).await,
+                on_behalf_of,
+            } => {
+                self.revoke(caller, on_behalf_of, device, with_invited, now)
+                    .await
+            }
             ControlRequest::Rename { device, name } => {
                 let mut info = self
                     .ask(move |authority| authority.rename(caller, &device, &name, now))
@@ -154,13 +158,15 @@ impl Shared {
     async fn revoke(
         &self,
         caller: Caller,
+        on_behalf_of: Option<NodeId>,
         selector: String,
         with_invited: bool,
         now: Moment,
     ) -> Result<ControlReply, ErrorBody> {
         let done = self
             .ask(move |authority| {
-                let commit = authority.revoke(caller, &selector, with_invited, now)?;
+                let commit =
+                    authority.revoke_for(caller, on_behalf_of, &selector, with_invited, now)?;
                 Ok(after_commit(authority, commit))
             })
             .await?;

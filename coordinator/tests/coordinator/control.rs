@@ -86,6 +86,7 @@ async fn a_revoked_key_is_closed_with_a_proof_that_verifies() {
     let revoke = ControlRequest::Revoke {
         device: "phone".to_owned(),
         with_invited: false,
+        on_behalf_of: None,
     };
     assert!(matches!(
         running.handle.request(revoke).await,
@@ -117,6 +118,7 @@ async fn a_live_connection_is_cut_by_the_revocation_of_its_device() {
     let revoke = ControlRequest::Revoke {
         device: "phone".to_owned(),
         with_invited: false,
+        on_behalf_of: None,
     };
     running.handle.request(revoke).await;
     let closed = soon(connection.closed()).await;
@@ -140,6 +142,7 @@ async fn a_device_that_revokes_itself_reads_the_answer_and_is_cut() {
     let revoke = ControlRequest::Revoke {
         device: "phone".to_owned(),
         with_invited: false,
+        on_behalf_of: None,
     };
     let ControlReply::Revoked(info) = ask(&connection, &revoke).await else {
         panic!("no answer")

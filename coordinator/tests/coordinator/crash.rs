@@ -93,6 +93,7 @@ fn a_death_after_the_push_forgets_nothing_and_nobody_was_told_that_it_is_done() 
                 let request = ControlRequest::Revoke {
                     device: "phone".to_owned(),
                     with_invited: false,
+                    on_behalf_of: None,
                 };
                 let reply = running.handle.request(request).await;
                 panic!("it answered: {reply:?}");

@@ -294,3 +294,87 @@ fn everybody_of_the_user_hears_of_it() {
         "another user"
     );
 }
+
+fn add_agent(net: &mut Net, n: u16, name: &str, list: &[&str]) {
+    let scopes = homing_certs::Scopes::new(list.iter().copied()).unwrap();
+    net.authority
+        .enrol_local(node(n), name, Role::Agent, &scopes, None, at(0))
+        .unwrap();
+}
+
+#[test]
+fn an_agent_with_the_scope_revokes_for_an_admin_and_the_audit_log_names_both() {
+    let mut net = Net::with_owner();
+    net.add_named(2, "phone", at(0));
+    add_agent(&mut net, 5, "home", &["devices.revoke", "status.read"]);
+    net.authority
+        .revoke_for(device(5), Some(node(1)), "phone", false, at(1))
+        .unwrap();
+    assert!(net.authority.is_revoked(&node(2)).unwrap());
+    let text = std::fs::read_to_string(net.dir().join("audit.jsonl")).unwrap();
+    let line: homing_coordinator::authority::AuditLine =
+        serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (
+            line.method.as_str(),
+            line.target.as_str(),
+            line.decision.as_str()
+        ),
+        ("revoke", "phone", "allowed")
+    );
+    assert_eq!(line.actor, node(5).to_string());
+    assert_eq!(line.on_behalf_of, Some(node(1).to_string()));
+    net.authority.verify_audit().unwrap();
+    // Who takes the name out of the line is found out.
+    let forged = text.replace(&format!(",\"on_behalf_of\":\"{}\"", node(1)), "");
+    assert_ne!(forged, text);
+    std::fs::write(net.dir().join("audit.jsonl"), forged).unwrap();
+    assert!(net.authority.verify_audit().is_err());
+}
+
+#[test]
+fn who_may_not_pass_a_revocation_on_or_ask_for_it_revokes_nobody() {
+    let mut net = Net::with_owner();
+    net.add_named(2, "phone", at(0));
+    add_agent(&mut net, 5, "home", &["devices.revoke"]);
+    add_agent(&mut net, 6, "other", &["status.read"]);
+    net.authority
+        .enrol_local(
+            node(7),
+            "lost",
+            Role::Admin,
+            &homing_coordinator::authority::owner_scopes(),
+            None,
+            at(0),
+        )
+        .unwrap();
+    net.authority
+        .revoke(Caller::Local, "lost", false, at(1))
+        .unwrap();
+    for (caller, principal, target) in [
+        (6, Some(1), "phone"),
+        (1, Some(1), "phone"),
+        (2, Some(1), "phone"),
+        (5, Some(2), "phone"),
+        (5, Some(7), "phone"),
+        (5, Some(77), "phone"),
+        (5, Some(5), "phone"),
+        (5, Some(1), "home"),
+        (5, None, "phone"),
+    ] {
+        let principal = principal.map(node);
+        let asked = net
+            .authority
+            .revoke_for(device(caller), principal, target, false, at(2));
+        let refused = refusal(asked);
+        assert!(
+            matches!(refused, Refusal::Forbidden { .. }),
+            "{caller} for {principal:?}: {refused:?}"
+        );
+    }
+    assert!(!net.authority.is_revoked(&node(2)).unwrap());
+    assert!(!net.authority.is_revoked(&node(5)).unwrap());
+    let text = std::fs::read_to_string(net.dir().join("audit.jsonl")).unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("\"forbidden\""), "{last}");
+}

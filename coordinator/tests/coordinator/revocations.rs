@@ -13,6 +13,7 @@ async fn revoke(running: &Running, device: &str) -> RevokedInfo {
     let request = ControlRequest::Revoke {
         device: device.to_owned(),
         with_invited: false,
+        on_behalf_of: None,
     };
     match soon(running.handle.request(request)).await {
         ControlReply::Revoked(info) => info,
@@ -86,6 +87,7 @@ async fn revocations_in_parallel_arrive_in_the_order_of_the_log() {
                 .request(ControlRequest::Revoke {
                     device,
                     with_invited: false,
+                    on_behalf_of: None,
                 })
                 .await
         });
@@ -268,6 +270,7 @@ async fn a_coordinator_that_was_set_back_asks_the_agents_and_goes_on_when_the_ow
     let refused = running.handle.request(ControlRequest::Revoke {
         device: "laptop".to_owned(),
         with_invited: false,
+        on_behalf_of: None,
     });
     assert!(matches!(refused.await, ControlReply::Error(error) if error.code == "recovering"));
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::gateway::auth::CallerContext;
 use crate::gateway::error::ApiError;
 use crate::gateway::routes::Need;
 use crate::providers::ToolSpec;
-use crate::sessions::{Message, Sessions, Tail};
+use crate::sessions::{Attachment, Message, Sessions, Tail};
 use crate::state::AgentState;
 use crate::store::LoggedEvent;
 
@@ -50,6 +50,8 @@ enum Seen {
     },
     Response {
         text: String,
+        #[serde(default)]
+        attachments: Vec<Attachment>,
     },
     Error {
         text: String,
@@ -186,6 +188,14 @@ async fn ask(
     }
 }
 
+/// The answer of a tool is text, so its files are lines of it.
+fn with_files(mut text: String, files: &[Attachment]) -> String {
+    for file in files {
+        text.push_str(&format!("\n[{}: {}]", file.filename, file.path));
+    }
+    text
+}
+
 /// What was heard of the turn that answers our message.
 struct Heard {
     /// Of the message.
@@ -218,7 +228,9 @@ impl Heard {
         }
         match seen {
             Seen::Status { text } if text == "running" => return Step::Runs,
-            Seen::Response { text } => self.answer = Ok(Value::String(text)),
+            Seen::Response { text, attachments } => {
+                self.answer = Ok(Value::String(with_files(text, &attachments)));
+            }
             Seen::Error { text } => self.answer = Err(text),
             Seen::TurnComplete { reason } => {
                 if reason == "no_reply" {

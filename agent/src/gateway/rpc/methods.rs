@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use homing_certs::Role;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,6 +29,11 @@ struct Params {
     /// Whether changes of resources are meant.
     resources: bool,
     protocol: Option<Range>,
+    /// Name or key of a device.
+    #[serde(alias = "deviceId")]
+    device: Option<String>,
+    /// Whether the devices that it enrolled are meant too.
+    with_invited: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,6 +59,7 @@ impl Caller<'_> {
             "session.resolve" => Ok(self.resolve(principal, &params).await),
             "message.send" | "agent.run" => self.run(principal, params, call.key).await,
             "agent.cancel" => Ok(self.cancel(principal, &params)),
+            "device.revoke" => Ok(self.revoke(principal, params).await),
             "events.subscribe" => self.subscribe(principal, params).await,
             "events.unsubscribe" => self.unsubscribe(params).await,
             _ => Ok(Err(Refusal::not_implemented(name))),
@@ -180,6 +187,31 @@ impl Caller<'_> {
         let sessions = &self.socket.state.sessions;
         let cancelled = sessions.interrupt(principal.user_id, session);
         Ok(json!({ "sessionId": session, "cancelled": cancelled }))
+    }
+
+    /// Needs an admin here, and the coordinator asks again: for the rights of both, the agent and the
+    /// device that asks it.
+    async fn revoke(&self, principal: &Principal, params: Params) -> Result<Value, Refusal> {
+        if principal.role != Role::Admin {
+            return Err(ApiError::missing_scope("devices.revoke", principal.capped).into());
+        }
+        let Some(device) = params.device else {
+            return Err(Refusal::params("device is needed"));
+        };
+        let revoking = &self.socket.state.revoking;
+        let revoked = revoking.revoke(principal.node_id, device, params.with_invited);
+        let revoked = revoked.await.map_err(ApiError::from)?;
+        let agents = revoked.agents.iter().map(
+            |agent| json!({ "agent": agent.agent, "confirmed": agent.confirmed, "ms": agent.ms }),
+        );
+        Ok(json!({
+            "device": revoked.device,
+            "node_id": revoked.node_id.to_string(),
+            "also": revoked.also,
+            "enrolled_by_it": revoked.enrolled_by_it,
+            "committed_at_us": revoked.committed_at_us,
+            "agents": agents.collect::<Vec<_>>(),
+        }))
     }
 
     async fn subscribe(

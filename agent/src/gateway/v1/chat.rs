@@ -15,7 +15,7 @@ use super::super::Principal;
 use super::super::asking::Heard;
 use super::super::error::{ApiError, RequestId};
 use super::stream::{self, Wire};
-use super::{Common, Conversation, Taken, content, parse, take};
+use super::{Common, Conversation, Taken, add_files, content, parse, take};
 use crate::state::AgentState;
 use crate::turn::Usage;
 
@@ -83,9 +83,11 @@ pub(in super::super) async fn post(
         return Ok(stream::respond(taken.asked, chunks));
     }
     let done = taken.asked.done().await?;
+    let mut message = json!({ "role": "assistant", "content": done.text, "refusal": null });
+    add_files(&mut message, &done.attachments);
     let choice = json!({
         "index": 0,
-        "message": { "role": "assistant", "content": done.text, "refusal": null },
+        "message": message,
         "logprobs": null,
         "finish_reason": "stop",
     });
@@ -148,7 +150,9 @@ impl Wire for Chunks {
             Heard::Text(text) => self.chunk(json!({ "content": text }), None),
             Heard::Called { .. } | Heard::Answered { .. } => String::new(),
             Heard::Done(done) => {
-                let mut text = self.chunk(json!({}), Some("stop"));
+                let mut delta = json!({});
+                add_files(&mut delta, &done.attachments);
+                let mut text = self.chunk(delta, Some("stop"));
                 if self.include_usage {
                     let mut last = self.object.json("chat.completion.chunk", vec![]);
                     last["usage"] = usage(done.usage);

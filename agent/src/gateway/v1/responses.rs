@@ -15,7 +15,7 @@ use super::super::Principal;
 use super::super::asking::{Done, Heard};
 use super::super::error::{ApiError, RequestId};
 use super::stream::{self, Wire};
-use super::{Common, Conversation, content, parse, take};
+use super::{Common, Conversation, add_files, content, parse, take};
 use crate::state::AgentState;
 use crate::turn::Usage;
 
@@ -149,10 +149,15 @@ impl Object {
     }
 
     fn completed(&self, done: &Done) -> Value {
-        let item = self.item("completed", vec![part(&done.text)]);
-        let mut response = self.json("completed", vec![item]);
+        let mut response = self.json("completed", vec![self.completed_item(done)]);
         response["usage"] = usage(done.usage);
         response
+    }
+
+    fn completed_item(&self, done: &Done) -> Value {
+        let mut item = self.item("completed", vec![part(&done.text)]);
+        add_files(&mut item, &done.attachments);
+        item
     }
 
     fn item(&self, status: &str, content: Vec<Value>) -> Value {
@@ -222,7 +227,7 @@ impl Wire for Events {
             Heard::Called { .. } | Heard::Answered { .. } => String::new(),
             Heard::Done(done) => {
                 let text = done.text.clone().into();
-                let item = self.object.item("completed", vec![part(&done.text)]);
+                let item = self.object.completed_item(&done);
                 let response = self.object.completed(&done);
                 [
                     self.of_part("response.output_text.done", "text", text),

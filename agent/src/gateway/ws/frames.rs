@@ -29,6 +29,16 @@ pub(super) enum ClientFrame {
         #[serde(default)]
         client_msg_id: Option<String>,
     },
+    /// A file for the next message of the session.
+    Attachment {
+        session_id: String,
+        path: String,
+        #[serde(default)]
+        filename: String,
+        /// `type` of an attachment: the frame has a `type` of its own.
+        #[serde(default)]
+        kind: String,
+    },
     Interrupt {
         session_id: String,
     },
@@ -174,7 +184,7 @@ mod tests {
         for frame in crate::gateway::FRAMES {
             let text = json!({
                 "type": frame.name, "session_id": "s", "text": "t", "name": "help", "id": 1,
-                "decision": "deny", "more": [1, 2]
+                "decision": "deny", "more": [1, 2], "path": "/api/files/a"
             });
             serde_json::from_value::<ClientFrame>(text).unwrap();
         }

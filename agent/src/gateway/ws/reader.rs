@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::attached::{self, Attached};
 use super::frames::{Answer, ClientFrame, FrameName, ServerFrame};
 use super::listen::Listener;
 use super::writer::Outgoing;
@@ -13,7 +14,7 @@ use crate::gateway::error::ApiError;
 use crate::gateway::health::VERSION;
 use crate::gateway::routes::{self, Class, Frame, Need};
 use crate::gateway::{Principal, approvals};
-use crate::sessions::{self, Attachment, Said};
+use crate::sessions::{self, Attachment, Said, check_session_id};
 
 /// Sessions that one socket follows; more is a client that forgets to reconnect.
 const MAX_OPEN: usize = 64;
@@ -21,14 +22,14 @@ const MAX_OPEN: usize = 64;
 const SYSTEM: &str = "system";
 /// Letters of an unknown topic that are said back.
 const MAX_TOPIC: usize = 40;
-/// Files of one message.
-const MAX_ATTACHMENTS: usize = 16;
 
 /// What is done with the frames of one socket.
 pub(super) struct Reader<'a> {
     socket: &'a Socket,
     replies: mpsc::Sender<Outgoing>,
     open: HashSet<String>,
+    /// Files for messages that are still to come.
+    attached: Attached,
     /// Whether it is subscribed to the machine.
     watches: bool,
 }
@@ -39,6 +40,7 @@ impl<'a> Reader<'a> {
             socket,
             replies,
             open: HashSet::new(),
+            attached: Attached::default(),
             watches: false,
         }
     }
@@ -98,8 +100,9 @@ impl Reader<'_> {
                 attachments,
                 client_msg_id,
             } => {
+                let attachments = self.attached.with(&session_id, attachments);
                 if let Err(error) = self.check_files(principal, &attachments).await {
-                    return Ok(Err(error));
+                    return Ok(Err(self.forget_attached(&session_id, error)));
                 }
                 // Before the message is taken, so that none of its events can be missed.
                 if let Err(error) = self
@@ -115,12 +118,35 @@ impl Reader<'_> {
                 };
                 let speaker = Arc::new(principal.speaker());
                 match state.sessions.say(speaker, &session_id, message).await {
-                    Ok(Said::Started | Said::Queued(_)) => {}
+                    Ok(Said::Started | Said::Queued(_)) => {
+                        self.attached.forget(&session_id);
+                    }
                     Ok(Said::Duplicate) => {
+                        self.attached.forget(&session_id);
                         self.reply(ServerFrame::Duplicate { client_msg_id }).await?;
                     }
                     Err(error) => return Ok(Err(error.into())),
                 }
+            }
+            ClientFrame::Attachment {
+                session_id,
+                path,
+                filename,
+                kind,
+            } => {
+                let attachment = Attachment {
+                    path,
+                    filename,
+                    kind,
+                };
+                if let Err(error) = check_session_id(&session_id) {
+                    return Ok(Err(error.into()));
+                }
+                let files = std::slice::from_ref(&attachment);
+                if let Err(error) = self.check_files(principal, files).await {
+                    return Ok(Err(error));
+                }
+                return Ok(self.attached.add(&session_id, attachment));
             }
             ClientFrame::Subscribe { topics } => return self.subscribe(&topics, true).await,
             ClientFrame::Unsubscribe { topics } => return self.subscribe(&topics, false).await,
@@ -208,22 +234,16 @@ impl Reader<'_> {
         principal: &Principal,
         attachments: &[Attachment],
     ) -> Result<(), ApiError> {
-        if attachments.len() > MAX_ATTACHMENTS {
-            let message = format!("a message has at most {MAX_ATTACHMENTS} attachments");
-            return Err(ApiError::bad_request("too_many_attachments", message));
+        let Socket { state, context, .. } = self.socket;
+        attached::check(state, context, principal, attachments).await
+    }
+
+    /// A message that is refused for its files would be refused for ever if they stayed attached.
+    fn forget_attached(&mut self, session: &str, mut error: ApiError) -> ApiError {
+        if self.attached.forget(session) {
+            error.hint = "attach the files again; none waits for a message now".to_owned();
         }
-        for attachment in attachments {
-            let name = attachment
-                .path
-                .strip_prefix("/api/files/")
-                .unwrap_or_default();
-            self.socket
-                .state
-                .files
-                .open_file(principal.user_id, name)
-                .await?;
-        }
-        Ok(())
+        error
     }
 
     async fn reply(&self, frame: ServerFrame) -> Result<(), Ending> {

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::frames::{ServerFrame, event_frame};
 use super::{Ending, Protocol, Socket, close_code};
+use crate::feed::Others;
 use crate::gateway::routes::Need;
 use crate::gateway::rpc;
 use crate::sessions::{Follow, Tail};
@@ -209,12 +210,19 @@ impl Writer<'_> {
                 action: event.action,
                 id: event.id.clone(),
             };
-            if self.tells_resources {
+            if self.tells_resources && self.hears(event.only)? {
                 self.feed_frame(&frame).await?;
             }
             self.resources = event.number;
         }
         Ok(true)
+    }
+
+    /// Whether the device hears of a change, by the rights that it has now.
+    fn hears(&self, only: Option<Others>) -> Result<bool, Ending> {
+        let Some(others) = only else { return Ok(true) };
+        let principal = self.socket.principal()?;
+        Ok(others.include(principal.role, &principal.scopes))
     }
 
     fn still_allowed(&self) -> Result<(), Ending> {

@@ -86,6 +86,9 @@ pub struct ModelChange {
     pub context_tokens: Option<u32>,
     /// Tokens that an answer may have; 0 is what is known of it.
     pub max_output_tokens: Option<u32>,
+    /// Whether it takes pictures; null is what is known of it.
+    #[serde(deserialize_with = "given")]
+    pub images: Option<Option<bool>>,
     /// Its price; null is what is known of it.
     #[serde(deserialize_with = "given")]
     pub price: Option<Option<PriceChange>>,

@@ -15,6 +15,7 @@ fn choice(label: &str) -> Choice {
         label: label.to_owned(),
         context_tokens: 10_000,
         max_output_tokens: 0,
+        images: false,
         price: Some(Price {
             input: 1_000_000,
             cached: 0,

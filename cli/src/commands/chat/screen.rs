@@ -190,7 +190,8 @@ pub(super) fn resolved(id: i64, decision: &str, by: Option<&By>) -> String {
     )
 }
 
-fn files(attachments: &[Attachment]) -> String {
+/// A line for each file.
+pub(super) fn files(attachments: &[Attachment]) -> String {
     let lines = attachments.iter().map(|file| {
         let name = if file.filename.is_empty() {
             &file.path

@@ -25,6 +25,7 @@ fn actor(role: Role, list: &[&str]) -> Actor {
         handle: "anna".to_owned(),
         role,
         rights: effective_rights(role, &scopes(list)),
+        on_behalf_of: None,
     }
 }
 
@@ -294,11 +295,12 @@ fn every_role_may_revoke_rename_and_see_only_what_the_table_says() {
             false,
         ),
         (
+            // Only for an admin who asked it.
             Role::Agent,
             &["devices.revoke"],
             OTHER,
             Role::Client,
-            true,
+            false,
             false,
             true,
         ),
@@ -371,4 +373,36 @@ fn the_default_scopes_are_known_and_below_their_roles_ceiling() {
             }
         }
     }
+}
+
+#[test]
+fn only_an_agent_with_the_scope_passes_revocations_on_and_only_for_an_admin_who_has_it_too() {
+    let passes = |role, own: &[&str], principal, theirs: &[&str]| {
+        let asked = actor(principal, theirs);
+        actor(role, own).may_pass_on_revocations(&asked).is_ok()
+    };
+    let all = &["devices.revoke"];
+    assert!(passes(Role::Agent, all, Role::Admin, all));
+    assert!(!passes(Role::Agent, &["status.read"], Role::Admin, all));
+    assert!(!passes(Role::Admin, KNOWN_SCOPES, Role::Admin, all));
+    assert!(!passes(Role::Client, all, Role::Admin, all));
+    assert!(!passes(Role::Agent, all, Role::Admin, &["chat"]));
+    for role in [Role::Client, Role::Agent, Role::Node, Role::Bridge] {
+        assert!(!passes(Role::Agent, all, role, all), "{role}");
+    }
+}
+
+#[test]
+fn an_agent_that_passes_a_revocation_on_revokes_others_and_never_itself() {
+    let agent = Actor {
+        on_behalf_of: Some(NodeId::from([1; 32])),
+        ..actor(Role::Agent, &["devices.revoke"])
+    };
+    let target = |node_id| Target {
+        node_id,
+        user_id: OTHER.id(),
+        role: Role::Admin,
+    };
+    assert!(agent.may_revoke(&target(NodeId::from([2; 32]))).is_ok());
+    assert!(agent.may_revoke(&target(NodeId::from([9; 32]))).is_err());
 }

@@ -13,10 +13,19 @@ const SHORT: usize = 8;
 pub(super) fn text(frame: &Frame, output: Output) -> String {
     let mut screen = Screen::for_answer(output);
     match &frame.what {
-        What::Message { text, device, .. } => {
+        What::Message {
+            text,
+            device,
+            attachments,
+            ..
+        } => {
             let device = clean_line(device);
             let device = device.get(..SHORT).unwrap_or(&device);
-            format!("{} {}", screen.dim(&format!("[{device}]")), clean(text))
+            let said = format!("{} {}", screen.dim(&format!("[{device}]")), clean(text));
+            match attachments.is_empty() {
+                true => said,
+                false => format!("{said}\n{}", screen.dim(&screen::files(attachments))),
+            }
         }
         response @ What::Response { .. } => {
             let (mut text, files) = screen.take(response);
