@@ -132,7 +132,11 @@ async fn try_run(
         return Ok(None);
     };
     let mut giving = sink.giving.into_inner();
-    let rest = giving.pause();
+    // What would have become a marker is no text because the model was stopped in it.
+    let rest = match end.reason {
+        EndReason::Done => giving.pause(),
+        _ => String::new(),
+    };
     let given = giving.given().clone();
     let reason = reason_of(&end, active);
     let entry = Entry::new(Kind::Turn)

@@ -1,5 +1,6 @@
 //! Files that a model gives in its answer.
 
+use homing_agent::providers::ProviderError;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -208,6 +209,29 @@ async fn a_marker_that_comes_in_pieces_is_never_shown() {
         response["attachments"],
         json!([{ "path": "/api/files/p.png", "filename": "p.png", "type": "image" }])
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_in_a_marker_shows_nothing_of_it() {
+    let broken = vec![
+        Ok(ModelEvent::Text("before [FILE:/api/fi".into())),
+        Err(ProviderError::BrokenOff),
+    ];
+    let script = Script::new(vec![broken, says("again")]);
+    let rig = rig(&script).await;
+    let mut ws = rig.ws(&rig.network.owner()).await;
+    ws.say("s", "give").await;
+    let frames = ws.until("turn_complete").await;
+    assert_eq!(text_of(&frames), "before ");
+    assert_eq!(frames.last().unwrap()["reason"], "failed");
+    ws.say("s", "again").await;
+    ws.until("turn_complete").await;
+    let said = script.questions().pop().unwrap().said;
+    let remembered = Said::Assistant {
+        text: "before ".into(),
+        calls: vec![],
+    };
+    assert_eq!(said[1], remembered);
 }
 
 #[tokio::test]
