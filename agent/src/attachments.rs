@@ -27,8 +27,9 @@ use told::Seen;
 
 use crate::feed::Feeds;
 use crate::files::{Files, StoredFile, Target};
+use crate::models::Choice;
 use crate::sessions::{Attachment, Speaker};
-use crate::turn::Said;
+use crate::turn::{IMAGE, Said};
 
 /// The scope without which nobody is given a file.
 const SCOPE: &str = "files";
@@ -39,6 +40,28 @@ const MAX_FILENAME: usize = 255;
 /// Messages of people, the newest, whose pictures a model sees again; of older ones it knows that there
 /// were some. A picture costs as much as some pages of text, in each round anew.
 const PICTURED: usize = 3;
+
+/// What the models of a turn can take of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Bytes of conversation that fit into the smallest context.
+    room: usize,
+    /// Pictures that may still be shown.
+    pictures: usize,
+}
+
+impl Sight {
+    /// Of models that may answer. Whichever of them does, it fits.
+    #[must_use]
+    pub fn of(choices: &[Choice]) -> Self {
+        let seeing = choices.iter().filter(|choice| choice.images);
+        let seeing = seeing.map(Choice::room).min().unwrap_or(0);
+        Self {
+            room: choices.iter().map(Choice::room).min().unwrap_or(0),
+            pictures: MAX_IMAGES.min(seeing / 2 / IMAGE),
+        }
+    }
+}
 
 /// The files of conversations. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -133,10 +156,16 @@ impl Attachments {
     }
 
     /// What a model is told of a person's message that comes now. Texts among its files are told too,
-    /// as long as all of them fit into a part of `room` bytes.
-    pub async fn told(&self, user: UserId, text: &str, of: &[Attachment], room: usize) -> Said {
-        let mut left = MAX_INLINE.min(room / 4);
-        let most = MAX_INLINE_FILE.min(room / 8);
+    /// as long as all of them fit into a part of the room.
+    pub async fn told(
+        &self,
+        user: UserId,
+        text: &str,
+        of: &[Attachment],
+        sight: &mut Sight,
+    ) -> Said {
+        let mut left = MAX_INLINE.min(sight.room / 4);
+        let most = MAX_INLINE_FILE.min(sight.room / 8);
         let mut seen = Vec::with_capacity(of.len());
         for attachment in of {
             let one = self.look(user, attachment, most.min(left)).await;
@@ -145,17 +174,18 @@ impl Attachments {
             }
             seen.push(one);
         }
-        told::message(text, of, &seen)
+        told::message(text, of, &seen, &mut sight.pictures)
     }
 
     /// What a model is told of a person's earlier message. Its pictures are seen again only when it is
-    /// one of the newest; `age` is 0 for the newest.
+    /// one of the newest; `age` is 0 for the one that comes now.
     pub async fn told_again(
         &self,
         user: UserId,
         text: &str,
         of: &[Attachment],
         age: usize,
+        sight: &mut Sight,
     ) -> Said {
         let mut seen = Vec::new();
         if age < PICTURED {
@@ -163,7 +193,7 @@ impl Attachments {
                 seen.push(self.look(user, attachment, 0).await);
             }
         }
-        told::message(text, of, &seen)
+        told::message(text, of, &seen, &mut sight.pictures)
     }
 
     async fn look(&self, user: UserId, attachment: &Attachment, most: usize) -> Seen {

@@ -30,6 +30,7 @@ pub use logs::Logs;
 pub use queue::MAX_QUEUED;
 pub use speaker::Speaker;
 
+use crate::attachments::Sight;
 use crate::audit::Audit;
 use crate::feed::Feeds;
 use crate::store::{SessionRow, Store, StoreError};
@@ -356,10 +357,11 @@ impl Sessions {
         session: &str,
     ) -> Result<(Vec<turn::Said>, Vec<i64>), SessionError> {
         let key = key(user, session)?;
-        Ok({
-            let (store, attachments) = (&self.inner.store, &self.inner.engine.attachments);
-            past::before(store, attachments, user, key.session, i64::MAX).await?
-        })
+        let Inner { store, engine, .. } = &*self.inner;
+        let mut sight = Sight::of(&engine.models.choose(user, session).await?);
+        let attachments = &engine.attachments;
+        let before = past::before(store, attachments, user, key.session, i64::MAX, &mut sight);
+        Ok(before.await?)
     }
 
     /// What turns work with.

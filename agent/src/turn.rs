@@ -18,7 +18,7 @@ pub(crate) use compaction::shorten;
 pub use context::{PRUNED, prune, size};
 pub use events::{Effect, End, EndReason, Event, Verdict};
 pub use silence::NO_REPLY;
-pub use words::{Said, Tokens, ToolCall, ToolOutcome, Usage};
+pub use words::{IMAGE, Said, Tokens, ToolCall, ToolOutcome, Usage};
 
 /// Calls of the model in one turn: a model that still asks for tools after this many is going in circles.
 pub const MAX_ROUNDS: usize = 16;

@@ -291,7 +291,7 @@ impl std::fmt::Debug for InvitationInfo {
     }
 }
 
-/// What a revocation reached.
+/// What a revocation reached. As JSON it is also what people and programs are told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedInfo {
     /// Name of the device.
@@ -300,10 +300,10 @@ pub struct RevokedInfo {
     #[serde(with = "text::plain")]
     pub node_id: NodeId,
     /// Names of all devices that went with it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub also: Vec<String>,
     /// Devices that it enrolled and that are still active.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub enrolled_by_it: Vec<String>,
     /// Every agent of the network.
     pub agents: Vec<AgentAck>,

@@ -57,7 +57,8 @@ pub(super) fn see(bytes: &[u8], size: u64, most: usize) -> Seen {
 }
 
 /// A person's message with its files. `seen` may end earlier than `of`: nobody looked at the rest.
-pub(super) fn message(text: &str, of: &[Attachment], seen: &[Seen]) -> Said {
+/// At most `pictures` of them are shown, and taken off it.
+pub(super) fn message(text: &str, of: &[Attachment], seen: &[Seen], pictures: &mut usize) -> Said {
     if of.is_empty() {
         return Said::User(text.to_owned());
     }
@@ -68,7 +69,10 @@ pub(super) fn message(text: &str, of: &[Attachment], seen: &[Seen]) -> Said {
         told.push('\n');
         told.push_str(&line(attachment, seen));
         match seen {
-            Some(Seen::Image { .. }) => images.push(attachment.stored().to_owned()),
+            Some(Seen::Image { .. }) if *pictures > 0 => {
+                *pictures -= 1;
+                images.push(attachment.stored().to_owned());
+            }
             Some(Seen::Text { size, text }) => {
                 let fence = fence(text);
                 told.push_str(&format!("\n{fence}\n{text}\n{fence}"));
@@ -139,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_message_without_files_is_its_text() {
-        assert_eq!(message("hi", &[], &[]), Said::User("hi".to_owned()));
+        assert_eq!(message("hi", &[], &[], &mut 9), Said::User("hi".to_owned()));
     }
 
     #[test]
@@ -158,13 +162,14 @@ mod tests {
              - c.ogg (voice, not there any more): /api/files/c.ogg\n\
              - d (file): /api/files/d"
         );
-        assert_eq!(message("look", &of, &seen), Said::User(told));
+        assert_eq!(message("look", &of, &seen, &mut 9), Said::User(told));
     }
 
     #[test]
     fn pictures_are_named_and_shown() {
         let seen = [see(b"\x89PNG\r\n\x1a\n0000", 12, 0)];
-        let Said::Pictured { text, images } = message("look", &[file("p.png", "image")], &seen)
+        let Said::Pictured { text, images } =
+            message("look", &[file("p.png", "image")], &seen, &mut 9)
         else {
             panic!("no picture")
         };
@@ -172,6 +177,18 @@ mod tests {
         assert!(text.ends_with("- p.png (image, 12 bytes): /api/files/p.png"));
         let large = see(b"\x89PNG\r\n\x1a\n0000", MAX_IMAGE as u64 + 1, 0);
         assert!(matches!(large, Seen::Other { .. }));
+    }
+
+    #[test]
+    fn no_more_pictures_are_shown_than_fit() {
+        let of = ["a", "b", "c"].map(|name| file(name, "image"));
+        let seen = of.clone().map(|_| see(b"GIF89a", 6, 0));
+        let mut left = 2;
+        let said = message("look", &of, &seen, &mut left);
+        assert!(matches!(said, Said::Pictured { images, .. } if images == ["a", "b"]));
+        assert_eq!(left, 0);
+        let said = message("look", &of, &seen, &mut left);
+        assert!(matches!(said, Said::User(text) if text.contains("- c (image, 6 bytes)")));
     }
 
     #[test]
@@ -184,7 +201,7 @@ mod tests {
         assert_eq!(text(b"ab\xe2\x82", 4, 10), None, "broken at its end");
         assert_eq!(text(b"ab\xffc", 4, 10), None);
         assert_eq!(text(b"abc", 3, 0), None, "no room");
-        let cut = message("t", &[file("a", "")], &[see(b"abc", 3, 2)]);
+        let cut = message("t", &[file("a", "")], &[see(b"abc", 3, 2)], &mut 9);
         assert!(
             matches!(cut, Said::User(text) if text.ends_with("\nab\n```\n[cut here: 3 bytes in all]"))
         );

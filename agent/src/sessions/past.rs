@@ -3,7 +3,7 @@
 use homing_certs::UserId;
 
 use super::Attachment;
-use crate::attachments::{Attachments, with_markers};
+use crate::attachments::{Attachments, Sight, with_markers};
 use crate::store::{PastMessage, Store, StoreError};
 use crate::turn::{MAX_SAID, Said};
 
@@ -20,23 +20,25 @@ pub(super) async fn before(
     user: UserId,
     session: String,
     turn: i64,
+    sight: &mut Sight,
 ) -> Result<(Vec<Said>, Vec<i64>), StoreError> {
     let past = store.past(user, session, turn, READ).await?;
-    let mut told: Vec<(Said, i64)> = Vec::with_capacity(past.messages.len() + 2);
+    let mut messages: Vec<(Said, i64)> = Vec::with_capacity(past.messages.len());
+    // The message that comes now is the newest one of a person, and the newest are seen first.
+    let mut age = 0;
+    for message in past.messages.into_iter().rev() {
+        let turn = message.turn_id;
+        age += usize::from(!message.by_assistant);
+        messages.push((again(attachments, user, message, age, sight).await, turn));
+    }
+    let mut told: Vec<(Said, i64)> = Vec::with_capacity(messages.len() + 2);
     if let Some(summary) = past.summary {
         told.push((Said::Summary(summary.text), summary.turn_id));
     }
     if past.more {
         told.push((Said::Summary(OLDER.to_owned()), 0));
     }
-    let by_people = past.messages.iter().filter(|one| !one.by_assistant).count();
-    // The message that comes now is the newest one of a person.
-    let mut age = by_people + 1;
-    for message in past.messages {
-        let turn = message.turn_id;
-        age -= usize::from(!message.by_assistant);
-        told.push((again(attachments, user, message, age).await, turn));
-    }
+    told.extend(messages.into_iter().rev());
     Ok(told.into_iter().unzip())
 }
 
@@ -49,7 +51,13 @@ pub(super) fn files(json: &str) -> Vec<Attachment> {
     })
 }
 
-async fn again(attachments: &Attachments, user: UserId, message: PastMessage, age: usize) -> Said {
+async fn again(
+    attachments: &Attachments,
+    user: UserId,
+    message: PastMessage,
+    age: usize,
+    sight: &mut Sight,
+) -> Said {
     let files = files(&message.attachments);
     match message.by_assistant {
         true => Said::Assistant {
@@ -58,7 +66,7 @@ async fn again(attachments: &Attachments, user: UserId, message: PastMessage, ag
         },
         false => {
             attachments
-                .told_again(user, &message.text, &files, age)
+                .told_again(user, &message.text, &files, age, sight)
                 .await
         }
     }

@@ -12,6 +12,7 @@ use super::giving::{Given, Giving};
 use super::past;
 use super::{Active, Inner, SessionEvent, SessionKey, SessionLog, Speaker};
 use crate::approvals::{self, Origin};
+use crate::attachments::Sight;
 use crate::audit::{Entry, Kind};
 use crate::models::Choice;
 use crate::store::{EndOfTurn, PendingTurn, StoreError, StoredAnswer, Summary};
@@ -131,7 +132,11 @@ async fn try_run(
         return Ok(None);
     };
     let mut giving = sink.giving.into_inner();
-    let rest = giving.pause();
+    // What would have become a marker is no text because the model was stopped in it.
+    let rest = match end.reason {
+        EndReason::Done => giving.pause(),
+        _ => String::new(),
+    };
     let given = giving.given().clone();
     let reason = reason_of(&end, active);
     let entry = Entry::new(Kind::Turn)
@@ -184,12 +189,13 @@ fn again(turn_id: i64, checkpoint: &str) -> Result<(Begin, Given), StoreError> {
 async fn begin(inner: &Inner, turn: &PendingTurn, choices: &[Choice]) -> Result<Begin, StoreError> {
     let (user, attachments) = (turn.user, &inner.engine.attachments);
     let session = turn.session.clone();
-    let before = past::before(&inner.store, attachments, user, session, turn.turn_id);
-    let (mut said, turns) = before.await?;
+    let mut sight = Sight::of(choices);
     let files = past::files(&turn.attachments);
-    // Whichever of them answers, it fits.
-    let room = choices.iter().map(Choice::room).min().unwrap_or(0);
-    said.push(attachments.told(user, &turn.text, &files, room).await);
+    let now = attachments.told(user, &turn.text, &files, &mut sight).await;
+    let (store, id) = (&inner.store, turn.turn_id);
+    let before = past::before(store, attachments, user, session, id, &mut sight);
+    let (mut said, turns) = before.await?;
+    said.push(now);
     Ok(Begin::Anew { said, turns })
 }
 

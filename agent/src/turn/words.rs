@@ -9,7 +9,7 @@ const SUMMARY_LABEL: &str = "[Summary of the conversation until here, written by
 
 /// What a picture takes of a model's context, as bytes of text: about 2,000 tokens, which is more than
 /// most models count for one of any size.
-const IMAGE: usize = 6_000;
+pub const IMAGE: usize = 6_000;
 
 /// What the model is told, oldest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

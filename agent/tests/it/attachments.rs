@@ -339,3 +339,15 @@ async fn a_model_that_takes_no_pictures_gets_the_line_alone() {
             .contains("- p.png (file, 18 bytes)")
     );
 }
+
+#[tokio::test]
+async fn pictures_take_no_room_of_a_model_that_does_not_see_them() {
+    let script = Script::new(vec![says("no")]);
+    let models = script.models_with(8_192);
+    let rig = Rig::start_with(|settings| settings.models = Some(models)).await;
+    let device = rig.network.owner();
+    rig.call(&device, put("p.png", PNG)).await;
+    let mut ws = rig.ws(&device).await;
+    say_with(&mut ws, "look", &["p.png"; 16]).await;
+    assert!(matches!(&heard(&script)[..], [Said::User(_)]));
+}

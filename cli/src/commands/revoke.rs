@@ -22,18 +22,7 @@ pub(super) async fn run(dir: &DataDir, args: RevokeArgs, output: Output) -> anyh
     let ControlReply::Revoked(revoked) = network::request(dir, request).await? else {
         return Err(network::unexpected().into());
     };
-    let agents = revoked
-        .agents
-        .iter()
-        .map(|agent| json!({ "agent": agent.agent, "confirmed": agent.confirmed, "ms": agent.ms }));
-    let document = json!({
-        "device": revoked.device,
-        "node_id": revoked.node_id.to_string(),
-        "also": revoked.also,
-        "enrolled_by_it": revoked.enrolled_by_it,
-        "committed_at_us": revoked.committed_at_us,
-        "agents": agents.collect::<Vec<_>>(),
-    });
+    let document = serde_json::to_value(&revoked)?;
     output.result(&document, || text(&revoked, output));
     Ok(())
 }

@@ -248,3 +248,25 @@ fn a_file_goes_with_the_message() {
     assert_eq!(json!(stored.status), 200);
     up.stop();
 }
+
+#[test]
+fn a_file_that_the_agent_gives_is_named_and_can_be_fetched() {
+    let host = Dir::new();
+    let up = host.up();
+    let file = host.path().join("agent/workspace/report.txt");
+    std::fs::write(&file, "all is well").unwrap();
+    let marker = format!("{}] and no more.", file.display());
+    let model = FakeModel::start(&["Here it is: [FI", "LE:", &marker]);
+    model.configure(&host);
+    model.go_on();
+    let (code, stdout, stderr) = said(&host, ["chat", "give me the report"], "");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(stdout, "Here it is:  and no more.\n");
+    let line = "file: report.txt at /api/files/report.txt";
+    assert!(stderr.contains(line), "{stderr}");
+    assert_eq!(curl([up.url("/api/files/report.txt")]).body, b"all is well");
+    // The model named the path in an answer, not in what people were shown.
+    let shown = host.run(["sessions", "show", "chat"]);
+    assert!(!shown.stdout.contains("[FILE:"), "{}", shown.stdout);
+    up.stop();
+}

@@ -11,6 +11,14 @@ let seen = 0;
 let answer = null;
 let retry = FIRST_RETRY_MS;
 
+function download(file) {
+  const link = document.createElement("a");
+  link.href = file.path;
+  link.download = file.filename;
+  link.textContent = file.filename || file.path;
+  line("note", "").append(link);
+}
+
 function line(kind, text) {
   const p = document.createElement("p");
   p.className = kind;
@@ -56,6 +64,7 @@ function show(frame) {
       break;
     case "response":
       (answer || line("answer", "")).textContent = frame.text;
+      for (const file of frame.attachments || []) download(file);
       break;
     case "turn_complete":
       if (frame.reason !== "done") line("note", frame.reason);

@@ -201,17 +201,10 @@ impl Caller<'_> {
         let revoking = &self.socket.state.revoking;
         let revoked = revoking.revoke(principal.node_id, device, params.with_invited);
         let revoked = revoked.await.map_err(ApiError::from)?;
-        let agents = revoked.agents.iter().map(
-            |agent| json!({ "agent": agent.agent, "confirmed": agent.confirmed, "ms": agent.ms }),
-        );
-        Ok(json!({
-            "device": revoked.device,
-            "node_id": revoked.node_id.to_string(),
-            "also": revoked.also,
-            "enrolled_by_it": revoked.enrolled_by_it,
-            "committed_at_us": revoked.committed_at_us,
-            "agents": agents.collect::<Vec<_>>(),
-        }))
+        serde_json::to_value(revoked).map_err(|error| {
+            tracing::error!(%error, "what a revocation reached cannot be told");
+            ApiError::internal().into()
+        })
     }
 
     async fn subscribe(

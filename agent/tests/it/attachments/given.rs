@@ -1,5 +1,9 @@
 //! Files that a model gives in its answer.
 
+use homing_agent::providers::ProviderError;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
 use super::*;
 
 const NOTE: &str = "[file not available]";
@@ -208,6 +212,29 @@ async fn a_marker_that_comes_in_pieces_is_never_shown() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_in_a_marker_shows_nothing_of_it() {
+    let broken = vec![
+        Ok(ModelEvent::Text("before [FILE:/api/fi".into())),
+        Err(ProviderError::BrokenOff),
+    ];
+    let script = Script::new(vec![broken, says("again")]);
+    let rig = rig(&script).await;
+    let mut ws = rig.ws(&rig.network.owner()).await;
+    ws.say("s", "give").await;
+    let frames = ws.until("turn_complete").await;
+    assert_eq!(text_of(&frames), "before ");
+    assert_eq!(frames.last().unwrap()["reason"], "failed");
+    ws.say("s", "again").await;
+    ws.until("turn_complete").await;
+    let said = script.questions().pop().unwrap().said;
+    let remembered = Said::Assistant {
+        text: "before ".into(),
+        calls: vec![],
+    };
+    assert_eq!(said[1], remembered);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_only_a_file_is_one_and_the_model_remembers_it() {
     let script = Script::new(vec![says("[VOICE:/api/files/a.ogg]"), says("yes")]);
     let rig = rig(&script).await;
@@ -269,6 +296,54 @@ async fn files_are_given_wherever_a_whole_answer_is() {
     let item = &whole["output"][0];
     assert_eq!(
         (&item["content"][0]["text"], &item["attachments"]),
+        (&json!("Here."), &file)
+    );
+}
+
+#[tokio::test]
+async fn files_are_given_in_streams_and_events_too() {
+    let script = Script::new(vec![]);
+    let rig = rig(&script).await;
+    let owner = rig.network.owner();
+    rig.call(&owner, put("a.txt", "x")).await;
+    let file = json!([{ "path": "/api/files/a.txt", "filename": "a.txt", "type": "file" }]);
+    for (path, body) in [
+        (
+            "/v1/chat/completions",
+            json!({ "model": "homing", "stream": true,
+                "messages": [{ "role": "user", "content": "give" }] }),
+        ),
+        (
+            "/v1/responses",
+            json!({ "model": "homing", "stream": true, "input": "give" }),
+        ),
+    ] {
+        script.push(says("Here.[FILE:/api/files/a.txt]"));
+        let request = Request::post(path).header("content-type", "application/json");
+        let service = rig.connect(&owner).await;
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let response = service.oneshot(request).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(!text.contains("[FILE"), "{text}");
+        let given = format!("\"attachments\":{file}");
+        assert!(text.contains(&given), "{path}: {text}");
+    }
+    script.push(says("Here.[FILE:/api/files/a.txt]"));
+    let mut ws = rig.socket(&owner, "/rpc", 64 << 10).await;
+    ws.send(json!({
+        "version": "1.0", "id": 1, "method": "agent.run", "idempotencyKey": "k",
+        "params": { "sessionId": "s", "text": "give" },
+    }))
+    .await;
+    let response = loop {
+        let frame = ws.next().await;
+        if frame["event"] == "session.response" {
+            break frame["data"].clone();
+        }
+    };
+    assert_eq!(
+        (&response["text"], &response["attachments"]),
         (&json!("Here."), &file)
     );
 }
