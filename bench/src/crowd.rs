@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use homing_certs::{NodeId, Ticket};
-use homing_loopback_proxy::{LoopbackAddr, Proxy, ProxyAuth, ProxyConfig, ProxyLimits};
+use homing_loopback_proxy::Proxy;
 use homing_protocol::ErrorBody;
 use homing_protocol::gateway::Reach;
 use homing_transport::credentials::Credentials;
@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::network;
+use crate::{mapping, network};
 
 /// Keys of these devices are none of the other rows'.
 const FIRST: u32 = 200_000;
@@ -59,17 +59,7 @@ async fn device(
     let credentials = Credentials::new(enrolled.certificate, trust, "bench".to_owned());
     let (pool, driver) = Pool::new(endpoint, agent, Arc::new(credentials), Arc::new(Nowhere));
     std::fs::create_dir_all(dir)?;
-    let config = ProxyConfig {
-        bind: LoopbackAddr::v4(0),
-        also_v6: false,
-        unix_socket: None,
-        unix_needs_token: false,
-        token_file: dir.join("proxy.token"),
-        auth: ProxyAuth::SameUser,
-        limits: ProxyLimits::default(),
-        guard: true,
-    };
-    let proxy = Proxy::bind(config, Arc::new(pool)).await?;
+    let proxy = Proxy::bind(mapping::proxy_config(dir, true), Arc::new(pool)).await?;
     let address = proxy.address();
     serving.spawn(driver.run(CancellationToken::new()).map(Ok));
     serving.spawn(async move { Ok(proxy.run(CancellationToken::new()).await?) });

@@ -106,13 +106,14 @@ async fn dial(endpoint: &Endpoint, to: EndpointAddr) -> Result<Connection> {
     connecting.await.context("dialing the prototype's far end")
 }
 
-async fn relay(connection: Connection, dir: &Path, guard: bool) -> Result<()> {
+/// The product's proxy at a port of its own, without a bound on how fast clients come.
+pub(crate) fn proxy_config(dir: &Path, guard: bool) -> ProxyConfig {
     let limits = ProxyLimits {
         accepts_per_second: 100_000,
         accept_burst: 100_000,
         ..ProxyLimits::default()
     };
-    let config = ProxyConfig {
+    ProxyConfig {
         bind: LoopbackAddr::v4(0),
         also_v6: false,
         unix_socket: None,
@@ -121,7 +122,11 @@ async fn relay(connection: Connection, dir: &Path, guard: bool) -> Result<()> {
         auth: ProxyAuth::SameUser,
         limits,
         guard,
-    };
+    }
+}
+
+async fn relay(connection: Connection, dir: &Path, guard: bool) -> Result<()> {
+    let config = proxy_config(dir, guard);
     let proxy = Proxy::bind(config, Arc::new(Agent(connection))).await?;
     ready(&json!({ "address": proxy.address() }))?;
     proxy.run(CancellationToken::new()).await?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::fakes::{Fake, STREAM_HEAD, Script, Step, openai, status, stream};
 use crate::models::{model, provider, send};
-use crate::rig::{LIMIT, Rig, text_of};
+use crate::rig::{LIMIT, Rig, Ws, text_of};
 
 /// Times that a server is asked that might do better the next time.
 const TRIES: usize = 3;
@@ -100,6 +100,16 @@ fn faults() -> Vec<(&'static str, Script, usize, &'static str)> {
     ]
 }
 
+/// Says something, and what the person is told of the turn that fails.
+async fn failing(ws: &mut Ws) -> (String, Vec<Value>) {
+    ws.say("s", "hello").await;
+    let frames = ws.until("turn_complete").await;
+    assert_eq!(frames.last().unwrap()["reason"], "failed", "{frames:?}");
+    let error = frames.iter().find(|frame| frame["type"] == "error");
+    let told = error.unwrap()["text"].as_str().unwrap().to_owned();
+    (told, frames)
+}
+
 #[tokio::test]
 async fn a_provider_that_answers_badly_ends_the_turn_with_words_and_the_next_one_is_whole() {
     for (fault, script, tries, words) in faults() {
@@ -111,15 +121,7 @@ async fn a_provider_that_answers_badly_ends_the_turn_with_words_and_the_next_one
         let id = provider(&rig, &owner, "home", &fake).await;
         model(&rig, &owner, &id, json!({ "model": "m" })).await;
         let mut ws = rig.ws(&owner).await;
-        ws.say("s", "hello").await;
-        let frames = ws.until("turn_complete").await;
-        assert_eq!(
-            frames.last().unwrap()["reason"],
-            "failed",
-            "{fault}: {frames:?}"
-        );
-        let error = frames.iter().find(|frame| frame["type"] == "error");
-        let told = error.unwrap()["text"].as_str().unwrap();
+        let (told, frames) = failing(&mut ws).await;
         assert!(told.contains(words), "{fault}: {told}");
         let ran = frames.iter().any(|frame| frame["type"] == "tool_call");
         assert!(!ran, "{fault}: a half call was made: {frames:?}");
@@ -190,11 +192,7 @@ async fn a_server_whose_certificate_nobody_vouches_for_hears_nothing() {
     )
     .await;
     let mut ws = rig.ws(&owner).await;
-    ws.say("s", "hello").await;
-    let frames = ws.until("turn_complete").await;
-    assert_eq!(frames.last().unwrap()["reason"], "failed", "{frames:?}");
-    let error = frames.iter().find(|frame| frame["type"] == "error");
-    let error = error.unwrap()["text"].as_str().unwrap();
+    let (error, _) = failing(&mut ws).await;
     assert!(error.contains("cannot be reached"), "{error}");
     let told = tokio::task::spawn_blocking(|| told.join().unwrap());
     let told = tokio::time::timeout(LIMIT, told).await.unwrap().unwrap();
