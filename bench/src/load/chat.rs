@@ -117,6 +117,11 @@ impl Person {
         }
     }
 
+    /// What is said from now on goes into this session.
+    pub(crate) fn turn_to(&mut self, session: String) {
+        self.session = session;
+    }
+
     /// Has the session replayed from its first frame to this one; how long that takes.
     pub(crate) async fn replay(&mut self, last: u64) -> Result<Duration> {
         let open = json!({ "type": "session_open", "session_id": self.session, "from_seq": 1 });

@@ -22,6 +22,9 @@ const LONG: Ask = Ask {
 };
 /// Replays of a round.
 const REPLAYS: u32 = 5;
+/// Turns of one session: as many as people have, so that what is measured is a turn and not the
+/// reading of a history that no person has.
+const TURNS_EACH: u32 = 20;
 /// After the load, until what an idle agent uses is measured.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -60,13 +63,13 @@ pub(super) async fn cost(lab: &Lab, report: &mut Report) -> Result<()> {
         false => (50, 500, Duration::from_secs(10)),
     };
     report.settings.push(format!(
-        "turn-cost: {turns} turns of one token through a homing proxy, CPU of the process homing up less {rest:?} of rest"
+        "turn-cost: {turns} turns of one token, {TURNS_EACH} in each session, through a homing proxy, CPU of the process homing up less {rest:?} of rest"
     ));
     let mut talking = Talking::start(lab, "turn-cost").await?;
     let address = talking.add_devices(1).await?;
     let address = *address.first().context("no device")?;
     let agent = [talking.agent()];
-    for _ in 0..lab.sizes.rounds {
+    for round in 0..lab.sizes.rounds {
         let load = async || {
             let mut person = Person::meet(address, "short").await?;
             for _ in 0..warm_up {
@@ -74,7 +77,10 @@ pub(super) async fn cost(lab: &Lab, report: &mut Report) -> Result<()> {
             }
             let (start, before) = (Instant::now(), process::cpu(&agent)?);
             let mut waited = Duration::ZERO;
-            for _ in 0..turns {
+            for turn in 0..turns {
+                if turn % TURNS_EACH == 0 {
+                    person.turn_to(format!("short {round} {turn}"));
+                }
                 waited += person.ask(Ask::ONE).await?.acknowledged;
             }
             let (took, spent) = (start.elapsed(), process::cpu(&agent)? - before);
