@@ -6,6 +6,7 @@ mod answers;
 mod compaction;
 mod metering;
 mod sink;
+mod start;
 
 use std::collections::VecDeque;
 
@@ -23,11 +24,14 @@ use sink::show_text;
 
 use crate::approvals::{Approvals, Origin, Outcome};
 use crate::budgets::Budgets;
+use crate::hooks::{CompactionBegins, CompactionDone, Hooks, Place};
 use crate::models::{Choice, Models};
-use crate::prompt::{Asker, Prompt, Prompts};
+use crate::prompt::{Prompt, Prompts};
 use crate::providers::{ModelRequest, ToolSpec};
 use crate::tools::{Permission, Tools};
-use crate::turn::{Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn, Verdict};
+use crate::turn::{
+    self, Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn, Verdict,
+};
 
 /// What a turn works with.
 #[derive(Debug, Clone)]
@@ -42,6 +46,8 @@ pub struct Engine {
     pub budgets: Budgets,
     /// What models are told first.
     pub prompts: Prompts,
+    /// What the owner wants done beside.
+    pub hooks: Hooks,
 }
 
 /// How a turn begins.
@@ -95,12 +101,16 @@ pub async fn drive(
     sink: &dyn Sink,
     cancel: &CancellationToken,
 ) -> Option<End> {
-    let asker = Asker {
-        speaker: &origin.speaker,
-        session: &origin.session,
-        read_only: engine.tools.read_only(),
+    let started = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Ok(None),
+        started = start::prompt(engine, choices, &origin, &begin) => started.map(Some),
     };
-    let prompt = engine.prompts.of(asker).await;
+    let prompt = match started {
+        Ok(Some(prompt)) => prompt,
+        Ok(None) => return start::interrupted(begin, sink),
+        Err(refused) => return Some(start::refused(begin, &refused)),
+    };
     let mut drive = Drive {
         engine,
         origin,
@@ -129,7 +139,7 @@ pub async fn drive(
     let mut events = VecDeque::from([first]);
     loop {
         if let Err(failed) = drive.handle(&mut turn, events, cancel).await {
-            return Some(end_unshown(&mut turn, drive.end, failed));
+            return Some(end_early(&mut turn, drive.end, failed.to_string()));
         }
         if let Some(end) = drive.end {
             return Some(end);
@@ -137,7 +147,7 @@ pub async fn drive(
         drive.tell_waiting(&turn).await;
         events = match drive.next(cancel).await {
             Ok(events) => events.into(),
-            Err(failed) => return Some(end_unshown(&mut turn, drive.end, failed)),
+            Err(failed) => return Some(end_early(&mut turn, drive.end, failed.to_string())),
         };
         let stopped = events.front() == Some(&Event::Interrupt);
         if stopped && sink.goes_on_later() && turn.outlives_restart() {
@@ -162,7 +172,7 @@ impl Drive<'_> {
                         events.extend(self.call_model(said, choice).await);
                     }
                     Effect::Compact { said, choice, room } => {
-                        events.extend(self.begin_compaction(&said, choice, room).await?);
+                        events.extend(self.begin_compaction(&said, choice, room, cancel).await?);
                     }
                     Effect::StopAll => self.stop_all().await,
                     effect => events.extend(self.perform(effect)),
@@ -297,6 +307,7 @@ impl Drive<'_> {
         said: &[Said],
         choice: usize,
         room: usize,
+        cancel: &CancellationToken,
     ) -> Result<Option<Event>, ShowFailed> {
         let choices = self.choices;
         let Some(chosen) = choices.get(choice) else {
@@ -305,7 +316,19 @@ impl Drive<'_> {
         // What was shown before comes before the pause.
         self.show().await?;
         self.speaking = choice;
-        let mut compaction = Compaction::new(said, room);
+        let begins = || CompactionBegins {
+            place: Place::of(&self.origin),
+            model: chosen.label.clone(),
+            messages: said.len(),
+            bytes: turn::size(said),
+            room,
+        };
+        let wishes = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(Some(Event::Interrupt)),
+            wishes = self.engine.hooks.before_compaction(begins) => wishes,
+        };
+        let mut compaction = Compaction::new(said, room, &wishes);
         let step = compaction.begin(chosen);
         self.compaction = Some(compaction);
         self.go_on_compacting(step, chosen).await
@@ -336,6 +359,14 @@ impl Drive<'_> {
             // The summary, or what stands in its place, is now the first message.
             self.turns.insert(0, newest.unwrap_or(0));
         }
+        self.engine.hooks.after_compaction(|| CompactionDone {
+            place: Place::of(&self.origin),
+            model: chosen.label.clone(),
+            messages: done.said.len(),
+            bytes: turn::size(&done.said),
+            summarized: done.summary.is_some(),
+            summary: done.summary.clone(),
+        });
         if let (Some(text), Some(turn_id)) = (done.summary, newest.filter(|turn| *turn > 0)) {
             let model = chosen.label.clone();
             self.sink
@@ -395,7 +426,7 @@ impl Drive<'_> {
 
 async fn verdict(engine: &Engine, origin: &Origin, call: &ToolCall) -> Verdict {
     let tools = &engine.tools;
-    match tools.judge(&origin.speaker, call).await {
+    match tools.judge(origin, call).await {
         Ok(Permission::Run) => Verdict::Run,
         Ok(Permission::Ask { summary }) => {
             let bound = match tools.bind(&origin.speaker, call).await {
@@ -429,13 +460,13 @@ async fn run_tool(
             result: Err(why),
         };
     }
-    engine.tools.run(origin.speaker, call).await
+    engine.tools.run(&origin, call).await
 }
 
-/// The policy is asked again: what was approved may be forbidden by now.
+/// The policy and the hooks are asked again: what was approved may be forbidden by now.
 async fn claim(engine: &Engine, origin: &Origin, call: &ToolCall, id: i64) -> Result<(), String> {
     let tools = &engine.tools;
-    let judged = tools.judge(&origin.speaker, call).await;
+    let judged = tools.judge(origin, call).await;
     judged.map_err(|error| error.to_string())?;
     let bound = tools.bind(&origin.speaker, call).await;
     let bound = bound.map_err(|error| error.to_string())?;
@@ -457,7 +488,8 @@ fn answer(outcome: Outcome, approval: i64) -> Event {
     }
 }
 
-fn end_unshown(turn: &mut Turn, end: Option<End>, failed: ShowFailed) -> End {
+/// The end of a turn that fails whatever its machine would do; why is for people.
+fn end_early(turn: &mut Turn, end: Option<End>, why: String) -> End {
     let stopped = turn
         .handle(Event::Interrupt)
         .into_iter()
@@ -470,7 +502,7 @@ fn end_unshown(turn: &mut Turn, end: Option<End>, failed: ShowFailed) -> End {
         .map(|end| (end.text, end.usage, end.choice))
         .unwrap_or_default();
     End {
-        reason: EndReason::Failed(failed.to_string()),
+        reason: EndReason::Failed(why),
         text,
         usage,
         choice,

@@ -10,6 +10,7 @@ use super::past;
 use super::{Active, Inner, SessionEvent, SessionKey, SessionLog, Speaker};
 use crate::approvals::{self, Origin};
 use crate::audit::{Entry, Kind};
+use crate::hooks::{AgentEnd, Place};
 use crate::store::{EndOfTurn, PendingTurn, StoreError, Summary};
 use crate::turn::{End, EndReason, Said, Turn, Usage};
 use crate::turn_driver::{self, Begin, Compacted, ShowFailed, Shown, Sink};
@@ -119,6 +120,7 @@ async fn try_run(
         session: turn.session.clone(),
         turn_id: turn.turn_id,
     };
+    let place = Place::of(&origin);
     let end = turn_driver::drive(engine, &choices, origin, begin, &sink, &active.cancel).await;
     let Some(end) = end else {
         return Ok(None);
@@ -131,6 +133,14 @@ async fn try_run(
         .detail("tool_calls", end.usage.tool_calls);
     inner.audit.note(entry);
     let model = choices.get(end.choice).map(|choice| choice.label.clone());
+    engine.hooks.agent_end(|| AgentEnd {
+        place,
+        model: model.clone(),
+        reason: reason.to_owned(),
+        usage: end.usage,
+        message: Some(turn.text.clone()),
+        answer: Some(end.text.clone()),
+    });
     let events = last_events(&end, reason, model.unwrap_or_default());
     let answer = (!end.text.is_empty()).then_some(end.text);
     Ok(Some(Finished {

@@ -29,6 +29,7 @@ impl Memory {
             tools: settings.tools.clone(),
             policy: settings.policy.clone(),
             context: settings.context,
+            hooks: vec![],
             shell_roots: vec![],
         };
         Arc::new(Self(Mutex::new((0, live))))

@@ -9,7 +9,9 @@ use futures_util::{FutureExt, StreamExt, stream};
 use homing_agent::approvals::{Approvals, Origin};
 use homing_agent::audit::Audit;
 use homing_agent::budgets::{Budgets, Caps};
+use homing_agent::confine::Confinement;
 use homing_agent::feed::Feeds;
+use homing_agent::hooks::{HookParts, Hooks};
 use homing_agent::models::{Choice, Models};
 use homing_agent::prompt::{ContextSettings, Prompts};
 use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError, ToolSpec};
@@ -21,6 +23,7 @@ use homing_agent::turn_driver::{Begin, Engine, ShowFailed, Shown, Sink, drive};
 use homing_certs::{NodeId, UserId};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::rig::LIMIT;
 
@@ -89,13 +92,15 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
     let store = Store::open(&dir.path().join("agent.db")).unwrap();
     let budgets = Budgets::new(store.clone(), Caps::default());
     let approvals = approvals(store, Feeds::default(), audit.clone());
+    let hooks = hooks(dir.path(), audit.clone());
     Bench {
         engine: Engine {
             models: models(Arc::new(Script(Mutex::new(rounds)))),
-            tools: Tools::new(tools, audit),
+            tools: Tools::new(tools, hooks.clone(), audit),
             approvals,
             budgets,
             prompts: prompts(dir.path()),
+            hooks,
         },
         _dir: dir,
     }
@@ -104,6 +109,18 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
 fn prompts(workspace: &std::path::Path) -> Prompts {
     let settings = ContextSettings::default();
     Prompts::new("attic".to_owned(), workspace.to_owned(), settings)
+}
+
+fn hooks(workspace: &std::path::Path, audit: Audit) -> Hooks {
+    let parts = HookParts {
+        own: vec![],
+        audit,
+        confinement: Confinement::new(workspace.to_owned(), vec![]),
+        home: workspace.to_owned(),
+        tasks: TaskTracker::new(),
+        stopping: CancellationToken::new(),
+    };
+    Hooks::new(parts, &[])
 }
 
 fn approvals(store: Store, feeds: Feeds, audit: Audit) -> Approvals {
@@ -289,7 +306,8 @@ async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("agent.db")).unwrap();
     let audit = Audit::open(dir.path()).unwrap();
-    let tools = Tools::new(vec![], audit.clone());
+    let hooks = hooks(dir.path(), audit.clone());
+    let tools = Tools::new(vec![], hooks.clone(), audit.clone());
     let feeds = Feeds::default();
     let engine = Engine {
         models: models(Arc::new(Fragile::default())),
@@ -297,6 +315,7 @@ async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
         approvals: approvals(store.clone(), feeds.clone(), audit.clone()),
         budgets: Budgets::new(store.clone(), Caps::default()),
         prompts: prompts(dir.path()),
+        hooks,
     };
     let (sessions, actor) = Sessions::new(store, feeds, audit, engine);
     let stop = CancellationToken::new();

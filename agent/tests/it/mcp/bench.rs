@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use homing_agent::AgentSettings;
+use homing_agent::approvals::Origin;
 use homing_agent::mcp::McpPace;
 use homing_agent::sessions::Speaker;
 use homing_agent::turn::{ToolCall, ToolOutcome};
@@ -173,7 +174,8 @@ impl Bench {
 
     pub(super) async fn call(&self, tool: &str, arguments: Value) -> ToolOutcome {
         let call = call(tool, arguments);
-        self.rig.state.tools.run(self.speaker(), call).await
+        let origin = origin(self.speaker());
+        self.rig.state.tools.run(&origin, call).await
     }
 
     pub(super) async fn text(&self, tool: &str, arguments: Value) -> String {
@@ -214,6 +216,14 @@ pub(super) fn speaker(device: &Device) -> Arc<Speaker> {
         scopes: vec!["chat".into()],
         path: "direct".into(),
     })
+}
+
+pub(super) fn origin(speaker: Arc<Speaker>) -> Origin {
+    Origin {
+        speaker,
+        session: "s".into(),
+        turn_id: 1,
+    }
 }
 
 /// The processes that a server has noted.

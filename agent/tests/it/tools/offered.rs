@@ -74,6 +74,7 @@ async fn every_tool_describes_itself_as_providers_want_it() {
         &state.system,
         &state.store,
         &state.connections,
+        &state.confinement,
     );
     assert!(tools.len() >= 16);
     let mut words = 0;
