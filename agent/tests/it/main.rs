@@ -20,6 +20,7 @@ mod coverage;
 mod engine;
 mod fakes;
 mod files;
+mod hooks;
 mod idempotency;
 mod injected;
 mod liveness;

@@ -1,6 +1,6 @@
 //! MCP servers: how they are added, asked, changed and shown. Servers are real processes.
 
-mod bench;
+pub(crate) mod bench;
 mod elsewhere;
 mod faults;
 mod lifecycle;

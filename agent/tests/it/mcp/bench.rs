@@ -242,7 +242,7 @@ pub(super) fn lives(pid: u32) -> bool {
 }
 
 /// Until none of them runs.
-pub(super) async fn dead(pids: &[u32]) {
+pub(crate) async fn dead(pids: &[u32]) {
     let deadline = tokio::time::Instant::now() + LIMIT;
     while pids.iter().any(|pid| lives(*pid)) {
         assert!(tokio::time::Instant::now() < deadline, "{pids:?} still run");
