@@ -115,12 +115,12 @@ impl Tools {
         match self.hooks.before_tool_call(origin, call).await {
             Ok(None) => (Ok(permission), None),
             Ok(Some(Asks { hook, reason })) => {
-                let summary = tool.summary(&call.arguments);
-                let why = match reason.trim() {
-                    "" => format!("[{hook} wants you to be asked] {summary}"),
-                    reason => format!("[{hook}: {}] {summary}", readable(reason)),
+                let mut summary = readable(&tool.summary(&call.arguments));
+                // After what is asked about, which it must not hide.
+                summary += &match reason.trim() {
+                    "" => format!(" [{hook}]"),
+                    reason => format!(" [{hook}: {}]", readable(reason)),
                 };
-                let summary = readable(&why);
                 (Ok(Permission::Ask { summary }), Some(hook))
             }
             Err(refused) => {

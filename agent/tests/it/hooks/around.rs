@@ -28,7 +28,8 @@ async fn every_point_of_a_turn_is_told_with_its_document() {
     let script = Script::new(vec![calls(&[touch("mark")]), says("done")]);
     let rig = agent(&script, hooks).await;
     let owner = rig.network.owner();
-    turn(&rig).await;
+    let mut ws = rig.ws(&owner).await;
+    ask(&mut ws, "go on").await;
     let mut seen = programs.seen(5).await;
     let place = |document: &Value| {
         let session = document["session"] == "s" && document["user"] == "owner";
@@ -129,6 +130,7 @@ async fn a_hook_refuses_a_turn_and_no_model_is_asked() {
             .find(|line| line["decision"] == "refused")
             .unwrap();
         assert_eq!(refused["method"], "hook", "{refused}");
+        rig.state.shutdown().await;
     }
     assert_eq!(programs.seen(2).await[1]["reason"], "failed");
     let mut kind = broken;

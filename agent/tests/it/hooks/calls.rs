@@ -61,7 +61,7 @@ async fn a_hook_has_a_person_asked_about_what_the_policy_allows() {
         ws.say("s", "make a mark").await;
         let question = answer(&rig, &mut ws, how).await;
         let summary = question["summary"].as_str().unwrap();
-        assert_eq!(summary, "[guard: touches things] run touch mark");
+        assert_eq!(summary, "run touch mark [guard: touches things]");
         ws.wait_for("turn_complete").await;
         assert_eq!(made(&rig, "mark"), runs, "{how}");
     }

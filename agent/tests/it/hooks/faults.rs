@@ -106,10 +106,9 @@ async fn a_hook_sees_neither_the_agents_files_nor_its_environment() {
                 pwd > $dir/cwd\n\
                 env | cut -d= -f1 > $dir/env";
     let script = Script::new(vec![calls(&[touch("mark")]), says("done")]);
-    let hook = programs.hook(Point::BeforeToolCall, "curious", body);
-    let rig = agent_with(&script, vec![], |_| {}).await;
+    let rig = agent(&script, vec![]).await;
     let mut live = crate::config::live(&rig.state.settings);
-    let mut hook = hook;
+    let mut hook = programs.hook(Point::BeforeToolCall, "curious", body);
     hook.command.push(rig.folder().display().to_string());
     live.hooks = vec![hook];
     rig.state.apply(live);

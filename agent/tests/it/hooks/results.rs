@@ -20,6 +20,7 @@ async fn told(hooks: Vec<homing_agent::hooks::HookSettings>) -> (Vec<String>, St
     let rig = agent(&script, hooks).await;
     std::fs::write(rig.state.settings.workspace().join("notes"), SECRET).unwrap();
     let frames = turn(&rig).await;
+    rig.state.shutdown().await;
     (script.told(), serde_json::to_string(&frames).unwrap())
 }
 
