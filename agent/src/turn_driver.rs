@@ -3,6 +3,7 @@
 //! future and ends with it.
 
 mod answers;
+mod calls;
 mod compaction;
 mod metering;
 mod sink;
@@ -18,17 +19,18 @@ use tokio_util::sync::CancellationToken;
 pub use sink::{Compacted, ShowFailed, Shown, Sink};
 
 use answers::{Answers, ends_round};
+use calls::{answer, run_tool, verdict};
 use compaction::{Compaction, Step};
 use metering::Metering;
 use sink::show_text;
 
-use crate::approvals::{Approvals, Origin, Outcome};
+use crate::approvals::{Approvals, Origin};
 use crate::budgets::Budgets;
 use crate::hooks::{CompactionBegins, CompactionDone, Hooks, Place};
 use crate::models::{Choice, Models};
 use crate::prompt::{Prompt, Prompts};
 use crate::providers::{ModelRequest, ToolSpec};
-use crate::tools::{Permission, Tools};
+use crate::tools::Tools;
 use crate::turn::{
     self, Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn, Verdict,
 };
@@ -421,70 +423,6 @@ impl Drive<'_> {
             true => self.compact(events).await,
             false => Ok(events),
         }
-    }
-}
-
-async fn verdict(engine: &Engine, origin: &Origin, call: &ToolCall) -> Verdict {
-    let tools = &engine.tools;
-    match tools.judge(origin, call).await {
-        Ok(Permission::Run) => Verdict::Run,
-        Ok(Permission::Ask { summary }) => {
-            let bound = match tools.bind(&origin.speaker, call).await {
-                Ok(bound) => bound,
-                Err(error) => return Verdict::Refuse(error.to_string()),
-            };
-            match engine.approvals.ask(origin, call, summary, bound).await {
-                Ok(approval) => Verdict::Ask { approval },
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "nobody was asked");
-                    Verdict::Refuse(format!("nobody could be asked: {error}"))
-                }
-            }
-        }
-        Err(error) => Verdict::Refuse(error.to_string()),
-    }
-}
-
-async fn run_tool(
-    engine: Engine,
-    origin: Origin,
-    call: ToolCall,
-    approval: Option<i64>,
-) -> ToolOutcome {
-    if let Some(id) = approval
-        && let Err(why) = claim(&engine, &origin, &call, id).await
-    {
-        return ToolOutcome {
-            id: call.id,
-            name: call.name,
-            result: Err(why),
-        };
-    }
-    engine.tools.run(&origin, call).await
-}
-
-/// The policy and the hooks are asked again: what was approved may be forbidden by now.
-async fn claim(engine: &Engine, origin: &Origin, call: &ToolCall, id: i64) -> Result<(), String> {
-    let tools = &engine.tools;
-    let judged = tools.judge(origin, call).await;
-    judged.map_err(|error| error.to_string())?;
-    let bound = tools.bind(&origin.speaker, call).await;
-    let bound = bound.map_err(|error| error.to_string())?;
-    let claimed = engine.approvals.claim(origin, id, call, &bound).await;
-    claimed.map_err(|error| {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            id,
-            "an approval was not used"
-        );
-        error.to_string()
-    })
-}
-
-fn answer(outcome: Outcome, approval: i64) -> Event {
-    match outcome {
-        Outcome::Approved => Event::Approved { approval },
-        Outcome::Denied(why) => Event::Denied { approval, why },
     }
 }
 

@@ -462,32 +462,18 @@ mod tests {
 
     #[test]
     fn hooks_are_read_and_one_that_means_nothing_is_refused_with_its_key() {
-        let good = r#"
-            [[hooks]]
-            on = "before_tool_call"
-            command = ["/usr/local/bin/check", "--strict"]
-            tools = ["shell", "mcp_*"]
-            on_failure = "pass"
-            [[hooks]]
-            on = "agent_end"
-            command = ["/usr/local/bin/note"]
-            timeout_seconds = 60
-            text = true
-        "#;
-        let config = Config::parse(good).unwrap();
-        assert_eq!(config.hooks.len(), 2);
-        assert_eq!(config.hooks[0].timeout_seconds, 5);
+        let hook = |rest: &str| Config::parse(&format!("[[hooks]]\non = {rest}\n"));
+        let config = hook("\"agent_end\"\ncommand = [\"/x\", \"-v\"]").unwrap();
         assert_eq!(config.live().unwrap().hooks, config.hooks);
         let back = Config::parse(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(back, config);
         for (bad, word) in [
-            ("on = \"before_lunch\"\ncommand = [\"/x\"]", "before_lunch"),
-            ("on = \"agent_end\"", "command"),
-            ("on = \"agent_end\"\ncommand = [\"x\"]", "absolute"),
-            ("on = \"agent_end\"\ncommand = [\"/x\"]\nenv = {}", "env"),
-            ("on = \"agent_end\"\ncommand = \"/x\"", "command"),
+            ("\"before_lunch\"\ncommand = [\"/x\"]", "before_lunch"),
+            ("\"agent_end\"", "command"),
+            ("\"agent_end\"\ncommand = [\"x\"]", "absolute"),
+            ("\"agent_end\"\ncommand = [\"/x\"]\nenv = {}", "env"),
         ] {
-            let error = Config::parse(&format!("[[hooks]]\n{bad}\n")).unwrap_err();
+            let error = hook(bad).unwrap_err();
             assert!(error.contains(word), "{bad}: {error}");
         }
     }

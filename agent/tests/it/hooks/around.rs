@@ -193,10 +193,7 @@ async fn hooks_around_a_compaction_wish_for_its_summary_and_are_told_of_it() {
 struct Own(Mutex<Vec<&'static str>>);
 
 impl Own {
-    fn note<T: Send>(&self, what: &'static str, answer: T) -> Answering<'static, T>
-    where
-        T: 'static,
-    {
+    fn note<T: Send + 'static>(&self, what: &'static str, answer: T) -> Answering<'static, T> {
         self.0.lock().unwrap().push(what);
         async { Ok(answer) }.boxed()
     }
