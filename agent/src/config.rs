@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budgets::Caps;
 use crate::configuration::ConfigFile;
+use crate::hooks::{Hook, HookSettings};
 use crate::limits::Rates;
 use crate::mcp::McpPace;
 use crate::models::Models;
@@ -48,6 +49,10 @@ pub struct AgentSettings {
     pub context: ContextSettings,
     /// Folders besides the workspace in which the shell tool may start programs; none by default.
     pub shell_roots: Vec<PathBuf>,
+    /// Programs that are asked or told at points of a turn; none by default.
+    pub hooks: Vec<HookSettings>,
+    /// The same as Rust code, asked before those; none by default.
+    pub own_hooks: Vec<Arc<dyn Hook>>,
     /// What programs that the agent starts never see: by default the agent's own directory. The
     /// workspace in it is left out of this.
     pub secret_dir: Option<PathBuf>,
@@ -80,6 +85,8 @@ pub struct LiveSettings {
     pub context: ContextSettings,
     /// As in [`AgentSettings`].
     pub shell_roots: Vec<PathBuf>,
+    /// As in [`AgentSettings`].
+    pub hooks: Vec<HookSettings>,
 }
 
 impl AgentSettings {
@@ -100,6 +107,8 @@ impl AgentSettings {
             policy: PolicySettings::default(),
             context: ContextSettings::default(),
             shell_roots: Vec::new(),
+            hooks: Vec::new(),
+            own_hooks: Vec::new(),
             secret_dir: None,
             models: None,
             provider_times: Times::default(),
@@ -119,6 +128,7 @@ impl AgentSettings {
         self.policy = live.policy;
         self.context = live.context;
         self.shell_roots = live.shell_roots;
+        self.hooks = live.hooks;
         self
     }
 

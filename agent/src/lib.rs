@@ -2,7 +2,7 @@
 //!
 //! Inner floors, arrows point down only: `gateway` (the only place with HTTP words) → services
 //! (`sessions`, `approvals`, `models`, `mcp`, `files`, `audit`, `feed`, `connections`, `system`) →
-//! engine (`turn`, `turn_driver`, `prompt`, `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
+//! engine (`turn`, `turn_driver`, `prompt`, `hooks`, `providers`, `tools`) → `store` (SQLite). Connections, admission and trust come from
 //! `homing-transport`; the gateway meets them through the small trait [`gateway::Caller`].
 
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ pub mod enrolment;
 pub mod feed;
 pub mod files;
 pub mod gateway;
+pub mod hooks;
 pub mod idempotency;
 pub mod limits;
 pub mod mcp;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use settings::{Action, PolicySettings, Rule};
 
-use pattern::matches;
+pub(crate) use pattern::matches;
 
 /// What a tool call does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use crate::connections::Connections;
 use crate::denied::{Denied, DeniedError};
 use crate::feed::Feeds;
 use crate::files::Files;
+use crate::hooks::{HookParts, Hooks};
 use crate::idempotency::Idempotency;
 use crate::limits::Limits;
 use crate::mcp::{McpParts, Mcps};
@@ -140,9 +141,20 @@ impl AgentState {
             home: settings.workspace(),
             pace: settings.mcp,
         });
+        let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+        let parts = HookParts {
+            own: settings.own_hooks.clone(),
+            audit: audit.clone(),
+            confinement: confinement.clone(),
+            home: settings.workspace(),
+            tasks: tasks.clone(),
+            stopping: stopping.clone(),
+        };
+        let hooks = Hooks::new(parts, &settings.hooks);
         let builtin = tools::builtin(&settings, &system, &store, &connections, &confinement);
         let policy = Policy::new(settings.policy.clone());
-        let tools = Tools::under(builtin, audit.clone(), policy).with_source(mcps.source());
+        let tools = Tools::under(builtin, hooks.clone(), audit.clone(), policy);
+        let tools = tools.with_source(mcps.source());
         let logs = Logs::new(store.clone(), feeds.clone());
         let lifetime = settings.policy.approval_lifetime();
         let approvals = Approvals::new(store.clone(), logs, audit.clone(), lifetime);
@@ -174,10 +186,9 @@ impl AgentState {
                 settings.context,
             ),
             attachments: Attachments::new(files.clone(), settings.workspace(), feeds.clone()),
+            hooks,
         };
         let (sessions, actor) = Sessions::new(store.clone(), feeds.clone(), audit.clone(), engine);
-        let tasks = TaskTracker::new();
-        let stopping = CancellationToken::new();
         tasks.spawn(actor.run(stopping.clone()));
         let snapshots = Snapshots::new(system.clone(), tasks.clone(), stopping.clone());
         tasks.spawn(mcps_actor.run(stopping.clone()));
@@ -236,6 +247,7 @@ impl AgentState {
         self.budgets.change(settings.caps);
         self.files.change_upload(settings.sizes.upload);
         self.sessions.engine().prompts.change(settings.context);
+        self.sessions.engine().hooks.change(&settings.hooks);
         self.approvals.change(settings.policy.approval_lifetime());
     }
 

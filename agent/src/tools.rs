@@ -47,6 +47,7 @@ pub use files::{
 pub use journal::JournalTool;
 pub use network::NetworkTool;
 pub use permission::Permission;
+pub(crate) use permission::readable;
 pub use processes::ProcessesTool;
 pub use program::ProgramError;
 pub use sensors::SensorsTool;
@@ -57,7 +58,9 @@ pub use system::SystemTool;
 pub use time::TimeTool;
 pub use whoami::WhoAmITool;
 
+use crate::approvals::Origin;
 use crate::audit::Audit;
+use crate::hooks::{Hooks, Refused};
 use crate::policy::{Policy, Refusal};
 use crate::providers::ToolSpec;
 use crate::sessions::Speaker;
@@ -79,6 +82,9 @@ pub enum ToolError {
     /// The policy refuses it.
     #[error("{0}")]
     Policy(#[from] Refusal),
+    /// A hook refuses it.
+    #[error("{0}")]
+    Hook(#[from] Refused),
     /// A person would have to approve it, and nobody can be asked here.
     #[error("a person must approve this, and nobody can be asked here")]
     NeedsApproval,
@@ -160,6 +166,7 @@ pub trait Tool: Send + Sync {
 pub struct Tools {
     rules: Arc<ArcSwap<Rules>>,
     source: Option<Arc<dyn ToolSource>>,
+    hooks: Hooks,
     audit: Audit,
 }
 
@@ -178,18 +185,19 @@ impl std::fmt::Debug for Tools {
 }
 
 impl Tools {
-    /// The given tools.
+    /// The given tools, with the default policy.
     #[must_use]
-    pub fn new(tools: Vec<Arc<dyn Tool>>, audit: Audit) -> Self {
-        Self::under(tools, audit, Policy::default())
+    pub fn new(tools: Vec<Arc<dyn Tool>>, hooks: Hooks, audit: Audit) -> Self {
+        Self::under(tools, hooks, audit, Policy::default())
     }
 
     /// The given tools under these rules.
     #[must_use]
-    pub fn under(tools: Vec<Arc<dyn Tool>>, audit: Audit, policy: Policy) -> Self {
+    pub fn under(tools: Vec<Arc<dyn Tool>>, hooks: Hooks, audit: Audit, policy: Policy) -> Self {
         Self {
             rules: Arc::new(ArcSwap::from_pointee(Rules::new(tools, policy))),
             source: None,
+            hooks,
             audit,
         }
     }
@@ -241,12 +249,14 @@ impl Tools {
             .collect()
     }
 
-    /// Runs a call that is permitted, and always has an outcome.
-    pub async fn run(&self, speaker: Arc<Speaker>, call: ToolCall) -> ToolOutcome {
+    /// Runs a call that is permitted, and always has an outcome: what hooks keep of it.
+    pub async fn run(&self, origin: &Origin, call: ToolCall) -> ToolOutcome {
         let result = self
-            .try_run(speaker, &call)
+            .try_run(origin.speaker.clone(), &call)
             .await
             .map_err(|error| error.to_string());
+        let result = self.hooks.tool_result_persist(origin, &call, result).await;
+        self.hooks.after_tool_call(origin, &call, &result);
         ToolOutcome {
             id: call.id,
             name: call.name,

@@ -103,6 +103,15 @@ impl Turn {
         matches!(self.state, State::Ended)
     }
 
+    /// What the person said, while it is still told as it was said.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.said.iter().rev().find_map(|said| match said {
+            Said::User(text) | Said::Pictured { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     /// Whether it waits for a person.
     #[must_use]
     pub fn waits_for_approval(&self) -> bool {

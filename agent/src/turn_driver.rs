@@ -3,9 +3,11 @@
 //! future and ends with it.
 
 mod answers;
+mod calls;
 mod compaction;
 mod metering;
 mod sink;
+mod start;
 
 use std::collections::VecDeque;
 
@@ -17,18 +19,22 @@ use tokio_util::sync::CancellationToken;
 pub use sink::{Compacted, ShowFailed, Shown, Sink};
 
 use answers::{Answers, ends_round};
+use calls::{answer, run_tool, verdict};
 use compaction::{Compaction, Step};
 use metering::Metering;
 use sink::show_text;
 
-use crate::approvals::{Approvals, Origin, Outcome};
+use crate::approvals::{Approvals, Origin};
 use crate::attachments::{Attachments, Images};
 use crate::budgets::Budgets;
+use crate::hooks::{CompactionBegins, CompactionDone, Hooks, Place};
 use crate::models::{Choice, Models};
-use crate::prompt::{Asker, Prompt, Prompts};
+use crate::prompt::{Prompt, Prompts};
 use crate::providers::{ModelRequest, ToolSpec};
-use crate::tools::{Permission, Tools};
-use crate::turn::{Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn, Verdict};
+use crate::tools::Tools;
+use crate::turn::{
+    self, Effect, End, EndReason, Event, Said, ToolCall, ToolOutcome, Turn, Verdict,
+};
 
 /// What a turn works with.
 #[derive(Debug, Clone)]
@@ -45,6 +51,8 @@ pub struct Engine {
     pub prompts: Prompts,
     /// The files of conversations.
     pub attachments: Attachments,
+    /// What the owner wants done beside.
+    pub hooks: Hooks,
 }
 
 /// How a turn begins.
@@ -100,12 +108,15 @@ pub async fn drive(
     sink: &dyn Sink,
     cancel: &CancellationToken,
 ) -> Option<End> {
-    let asker = Asker {
-        speaker: &origin.speaker,
-        session: &origin.session,
-        read_only: engine.tools.read_only(),
+    let added = tokio::select! {
+        biased;
+        added = start::hooks(engine, choices, &origin, &begin) => added,
+        () = cancel.cancelled() => return start::interrupted(begin, sink),
     };
-    let prompt = engine.prompts.of(asker).await;
+    let prompt = match added {
+        Ok(added) => start::prompt(engine, &origin, added).await,
+        Err(refused) => return Some(start::refused(begin, &refused)),
+    };
     let mut drive = Drive {
         engine,
         origin,
@@ -135,7 +146,7 @@ pub async fn drive(
     let mut events = VecDeque::from([first]);
     loop {
         if let Err(failed) = drive.handle(&mut turn, events, cancel).await {
-            return Some(end_unshown(&mut turn, drive.end, failed));
+            return Some(end_early(&mut turn, drive.end, failed.to_string()));
         }
         if let Some(end) = drive.end {
             return Some(end);
@@ -143,7 +154,7 @@ pub async fn drive(
         drive.tell_waiting(&turn).await;
         events = match drive.next(cancel).await {
             Ok(events) => events.into(),
-            Err(failed) => return Some(end_unshown(&mut turn, drive.end, failed)),
+            Err(failed) => return Some(end_early(&mut turn, drive.end, failed.to_string())),
         };
         let stopped = events.front() == Some(&Event::Interrupt);
         if stopped && sink.goes_on_later() && turn.outlives_restart() {
@@ -168,7 +179,7 @@ impl Drive<'_> {
                         events.extend(self.call_model(said, choice).await);
                     }
                     Effect::Compact { said, choice, room } => {
-                        events.extend(self.begin_compaction(&said, choice, room).await?);
+                        events.extend(self.begin_compaction(&said, choice, room, cancel).await?);
                     }
                     Effect::StopAll => self.stop_all().await,
                     effect => events.extend(self.perform(effect)),
@@ -316,6 +327,7 @@ impl Drive<'_> {
         said: &[Said],
         choice: usize,
         room: usize,
+        cancel: &CancellationToken,
     ) -> Result<Option<Event>, ShowFailed> {
         let choices = self.choices;
         let Some(chosen) = choices.get(choice) else {
@@ -324,7 +336,19 @@ impl Drive<'_> {
         // What was shown before comes before the pause.
         self.show().await?;
         self.speaking = choice;
-        let mut compaction = Compaction::new(said, room);
+        let begins = || CompactionBegins {
+            place: Place::of(&self.origin),
+            model: chosen.label.clone(),
+            messages: said.len(),
+            bytes: turn::size(said),
+            room,
+        };
+        let wishes = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(Some(Event::Interrupt)),
+            wishes = self.engine.hooks.before_compaction(begins) => wishes,
+        };
+        let mut compaction = Compaction::new(said, room, &wishes);
         let step = compaction.begin(chosen);
         self.compaction = Some(compaction);
         self.go_on_compacting(step, chosen).await
@@ -355,6 +379,14 @@ impl Drive<'_> {
             // The summary, or what stands in its place, is now the first message.
             self.turns.insert(0, newest.unwrap_or(0));
         }
+        self.engine.hooks.after_compaction(|| CompactionDone {
+            place: Place::of(&self.origin),
+            model: chosen.label.clone(),
+            messages: done.said.len(),
+            bytes: turn::size(&done.said),
+            summarized: done.summary.is_some(),
+            summary: done.summary.clone(),
+        });
         if let (Some(text), Some(turn_id)) = (done.summary, newest.filter(|turn| *turn > 0)) {
             let model = chosen.label.clone();
             self.sink
@@ -412,71 +444,8 @@ impl Drive<'_> {
     }
 }
 
-async fn verdict(engine: &Engine, origin: &Origin, call: &ToolCall) -> Verdict {
-    let tools = &engine.tools;
-    match tools.judge(&origin.speaker, call).await {
-        Ok(Permission::Run) => Verdict::Run,
-        Ok(Permission::Ask { summary }) => {
-            let bound = match tools.bind(&origin.speaker, call).await {
-                Ok(bound) => bound,
-                Err(error) => return Verdict::Refuse(error.to_string()),
-            };
-            match engine.approvals.ask(origin, call, summary, bound).await {
-                Ok(approval) => Verdict::Ask { approval },
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "nobody was asked");
-                    Verdict::Refuse(format!("nobody could be asked: {error}"))
-                }
-            }
-        }
-        Err(error) => Verdict::Refuse(error.to_string()),
-    }
-}
-
-async fn run_tool(
-    engine: Engine,
-    origin: Origin,
-    call: ToolCall,
-    approval: Option<i64>,
-) -> ToolOutcome {
-    if let Some(id) = approval
-        && let Err(why) = claim(&engine, &origin, &call, id).await
-    {
-        return ToolOutcome {
-            id: call.id,
-            name: call.name,
-            result: Err(why),
-        };
-    }
-    engine.tools.run(origin.speaker, call).await
-}
-
-/// The policy is asked again: what was approved may be forbidden by now.
-async fn claim(engine: &Engine, origin: &Origin, call: &ToolCall, id: i64) -> Result<(), String> {
-    let tools = &engine.tools;
-    let judged = tools.judge(&origin.speaker, call).await;
-    judged.map_err(|error| error.to_string())?;
-    let bound = tools.bind(&origin.speaker, call).await;
-    let bound = bound.map_err(|error| error.to_string())?;
-    let claimed = engine.approvals.claim(origin, id, call, &bound).await;
-    claimed.map_err(|error| {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            id,
-            "an approval was not used"
-        );
-        error.to_string()
-    })
-}
-
-fn answer(outcome: Outcome, approval: i64) -> Event {
-    match outcome {
-        Outcome::Approved => Event::Approved { approval },
-        Outcome::Denied(why) => Event::Denied { approval, why },
-    }
-}
-
-fn end_unshown(turn: &mut Turn, end: Option<End>, failed: ShowFailed) -> End {
+/// The end of a turn that fails whatever its machine would do; why is for people.
+fn end_early(turn: &mut Turn, end: Option<End>, why: String) -> End {
     let stopped = turn
         .handle(Event::Interrupt)
         .into_iter()
@@ -489,7 +458,7 @@ fn end_unshown(turn: &mut Turn, end: Option<End>, failed: ShowFailed) -> End {
         .map(|end| (end.text, end.usage, end.choice))
         .unwrap_or_default();
     End {
-        reason: EndReason::Failed(failed.to_string()),
+        reason: EndReason::Failed(why),
         text,
         usage,
         choice,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use homing_agent::budgets::Caps;
 use homing_agent::config::{LiveSettings, Sizes};
+use homing_agent::hooks::{self, HookSettings};
 use homing_agent::limits::Rates;
 use homing_agent::policy::PolicySettings;
 use homing_agent::prompt::ContextSettings;
@@ -46,6 +47,9 @@ pub(crate) struct Config {
     pub(crate) shell: ShellSection,
     pub(crate) tools: ToolSettings,
     pub(crate) budgets: BudgetsSection,
+    /// Programs that are asked or told at points of a turn. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hooks: Vec<HookSettings>,
 }
 
 /// What models may cost, in US dollars, and how many tokens they may use. No cap by default.
@@ -155,6 +159,7 @@ impl Default for Config {
             policy: PolicySettings::default(),
             context: ContextSettings::default(),
             shell: ShellSection::default(),
+            hooks: Vec::new(),
         }
     }
 }
@@ -241,6 +246,7 @@ impl Config {
         config.budgets.caps().map_err(|error| error.to_string())?;
         config.policy.check()?;
         config.context.check()?;
+        hooks::check(&config.hooks)?;
         if let Some(root) = config.shell.roots.iter().find(|root| !root.is_absolute()) {
             let root = root.display();
             return Err(format!("shell.roots: {root} is not an absolute path"));
@@ -265,6 +271,7 @@ impl Config {
             policy: self.policy.clone(),
             context: self.context,
             shell_roots: self.shell.roots.clone(),
+            hooks: self.hooks.clone(),
         })
     }
 
@@ -450,6 +457,24 @@ mod tests {
             std::fs::write(&path, bad).unwrap();
             let error = Config::load(&path).unwrap_err();
             assert!(error.to_string().contains(word), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn hooks_are_read_and_one_that_means_nothing_is_refused_with_its_key() {
+        let hook = |rest: &str| Config::parse(&format!("[[hooks]]\non = {rest}\n"));
+        let config = hook("\"agent_end\"\ncommand = [\"/x\", \"-v\"]").unwrap();
+        assert_eq!(config.live().unwrap().hooks, config.hooks);
+        let back = Config::parse(&toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(back, config);
+        for (bad, word) in [
+            ("\"before_lunch\"\ncommand = [\"/x\"]", "before_lunch"),
+            ("\"agent_end\"", "command"),
+            ("\"agent_end\"\ncommand = [\"x\"]", "absolute"),
+            ("\"agent_end\"\ncommand = [\"/x\"]\nenv = {}", "env"),
+        ] {
+            let error = hook(bad).unwrap_err();
+            assert!(error.contains(word), "{bad}: {error}");
         }
     }
 

@@ -26,6 +26,7 @@ use super::Principal;
 use super::auth::CallerContext;
 use super::error::{ApiError, OwnError};
 use super::health::VERSION;
+use crate::approvals::Origin;
 use crate::providers::ToolSpec;
 use crate::state::AgentState;
 use crate::turn::ToolCall;
@@ -163,10 +164,16 @@ impl Handler {
             name: name.to_owned(),
             arguments: Value::Object(arguments),
         };
-        if let Err(error) = tools.permit(&speaker, &call).await {
+        // No turn: the session is the one that `ask_agent` uses.
+        let origin = Origin {
+            session: ask::session(&speaker.node_id),
+            speaker,
+            turn_id: 0,
+        };
+        if let Err(error) = tools.permit(&origin, &call).await {
             return Ok(Err(error.to_string()));
         }
-        Ok(tools.run(speaker, call).await.result)
+        Ok(tools.run(&origin, call).await.result)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names and texts against patterns in which `*` stands for anything.
 
 /// Whether the whole text fits. Linear in what matters: only the last `*` is ever tried again.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut read) = (0, 0);
     let mut again: Option<(usize, usize)> = None;

@@ -14,6 +14,7 @@ use super::{Active, Inner, SessionEvent, SessionKey, SessionLog, Speaker};
 use crate::approvals::{self, Origin};
 use crate::attachments::Sight;
 use crate::audit::{Entry, Kind};
+use crate::hooks::{AgentEnd, Place};
 use crate::models::Choice;
 use crate::store::{EndOfTurn, PendingTurn, StoreError, StoredAnswer, Summary};
 use crate::turn::{End, EndReason, Turn, Usage};
@@ -127,6 +128,7 @@ async fn try_run(
         session: turn.session.clone(),
         turn_id: turn.turn_id,
     };
+    let place = Place::of(&origin);
     let end = turn_driver::drive(engine, &choices, origin, begin, &sink, &active.cancel).await;
     let Some(end) = end else {
         return Ok(None);
@@ -146,6 +148,14 @@ async fn try_run(
         .detail("tool_calls", end.usage.tool_calls);
     inner.audit.note(entry);
     let model = choices.get(end.choice).map(|choice| choice.label.clone());
+    engine.hooks.agent_end(|| AgentEnd {
+        place,
+        model: model.clone(),
+        reason: reason.to_owned(),
+        usage: end.usage,
+        message: Some(turn.text.clone()),
+        answer: Some(given.text.clone()),
+    });
     let answer = (!given.is_empty()).then(|| StoredAnswer {
         text: given.text.clone(),
         attachments: to_json(&given.files),

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{Tool, ToolError, Tools, allowed};
+use crate::approvals::Origin;
 use crate::audit::{Decision, Entry, Kind};
+use crate::hooks::Asks;
 use crate::policy::{Call, Judgement, ToolEffect};
 use crate::sessions::Speaker;
 use crate::turn::ToolCall;
@@ -24,13 +26,15 @@ pub enum Permission {
 }
 
 impl Tools {
-    /// What may become of a call of the device in whose name the turn runs. The decision is in the
-    /// audit log; a call that changes something runs only after its line.
+    /// What may become of a call of the device in whose name the turn runs; what the policy does not
+    /// refuse, hooks may. The decision is in the audit log; a call that changes something runs only
+    /// after its line.
     ///
     /// # Errors
-    /// [`ToolError::Unknown`], [`ToolError::Forbidden`], [`ToolError::Policy`],
+    /// [`ToolError::Unknown`], [`ToolError::Forbidden`], [`ToolError::Policy`], [`ToolError::Hook`],
     /// [`ToolError::Unaudited`].
-    pub async fn judge(&self, speaker: &Speaker, call: &ToolCall) -> Result<Permission, ToolError> {
+    pub async fn judge(&self, origin: &Origin, call: &ToolCall) -> Result<Permission, ToolError> {
+        let speaker = &origin.speaker;
         let tool = self.find(speaker, &call.name)?;
         let scope = tool.scope().unwrap_or_default();
         let effect = tool.effect(&call.arguments);
@@ -49,6 +53,10 @@ impl Tools {
                 Judgement::Refuse(refusal) => Err(ToolError::Policy(refusal)),
             },
         };
+        let (judged, hook) = match judged {
+            Ok(permission) => self.hooked(origin, call, tool.as_ref(), permission).await,
+            refused => (refused, None),
+        };
         let entry = Entry::new(Kind::ToolCall)
             .by(speaker.node_id, &speaker.handle, &speaker.path)
             .call("tool", &call.name)
@@ -58,6 +66,10 @@ impl Tools {
             // The approval has lines of its own.
             Ok(Permission::Ask { .. }) => entry.detail("needs", "approval"),
             Err(_) => entry.decision(Decision::Refused),
+        };
+        let entry = match hook {
+            Some(hook) => entry.detail("hook", hook),
+            None => entry,
         };
         if judged == Ok(Permission::Run) && effect == ToolEffect::Changes {
             let recorded = self.audit.record(entry).await;
@@ -76,8 +88,8 @@ impl Tools {
     ///
     /// # Errors
     /// Also [`ToolError::NeedsApproval`].
-    pub async fn permit(&self, speaker: &Speaker, call: &ToolCall) -> Result<(), ToolError> {
-        match self.judge(speaker, call).await? {
+    pub async fn permit(&self, origin: &Origin, call: &ToolCall) -> Result<(), ToolError> {
+        match self.judge(origin, call).await? {
             Permission::Run => Ok(()),
             Permission::Ask { .. } => Err(ToolError::NeedsApproval),
         }
@@ -90,6 +102,32 @@ impl Tools {
     pub async fn bind(&self, speaker: &Speaker, call: &ToolCall) -> Result<Value, ToolError> {
         let tool = self.find(speaker, &call.name)?;
         tool.bind(speaker, &call.arguments).await
+    }
+
+    /// What hooks make of a permission, and which of them spoke.
+    async fn hooked(
+        &self,
+        origin: &Origin,
+        call: &ToolCall,
+        tool: &dyn Tool,
+        permission: Permission,
+    ) -> (Result<Permission, ToolError>, Option<String>) {
+        match self.hooks.before_tool_call(origin, call).await {
+            Ok(None) => (Ok(permission), None),
+            Ok(Some(Asks { hook, reason })) => {
+                let mut summary = readable(&tool.summary(&call.arguments));
+                // After what is asked about, which it must not hide.
+                summary += &match reason.trim() {
+                    "" => format!(" [{hook}]"),
+                    reason => format!(" [{hook}: {}]", readable(reason)),
+                };
+                (Ok(Permission::Ask { summary }), Some(hook))
+            }
+            Err(refused) => {
+                let hook = refused.hook.clone();
+                (Err(ToolError::Hook(refused)), Some(hook))
+            }
+        }
     }
 }
 
@@ -104,7 +142,7 @@ fn as_seen<'a>(tool: &dyn Tool, call: &'a ToolCall) -> Call<'a> {
 }
 
 /// Without characters that hide, reorder or fake what a person reads: the text comes from a model.
-fn readable(text: &str) -> String {
+pub(crate) fn readable(text: &str) -> String {
     let shown = |c: char| match c {
         c if c.is_control() => ' ',
         '\u{200b}'..='\u{200f}'

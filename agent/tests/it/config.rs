@@ -16,22 +16,27 @@ use crate::network::EVERY_SCOPE;
 use crate::rig::{LIMIT, Rig, post};
 use crate::scripted::{Script, calls, says};
 
+/// What of these settings takes effect at once.
+pub(crate) fn live(settings: &AgentSettings) -> LiveSettings {
+    LiveSettings {
+        rates: settings.rates,
+        upload: settings.sizes.upload,
+        caps: settings.caps,
+        tools: settings.tools.clone(),
+        policy: settings.policy.clone(),
+        context: settings.context,
+        hooks: settings.hooks.clone(),
+        shell_roots: settings.shell_roots.clone(),
+    }
+}
+
 /// A file whose changes are patches of what follows from it, not of text.
 #[derive(Debug)]
 struct Memory(Mutex<(u64, LiveSettings)>);
 
 impl Memory {
     fn new(settings: &AgentSettings) -> Arc<Self> {
-        let live = LiveSettings {
-            rates: settings.rates,
-            upload: settings.sizes.upload,
-            caps: settings.caps,
-            tools: settings.tools.clone(),
-            policy: settings.policy.clone(),
-            context: settings.context,
-            shell_roots: vec![],
-        };
-        Arc::new(Self(Mutex::new((0, live))))
+        Arc::new(Self(Mutex::new((0, live(settings)))))
     }
 
     fn configured(&self) -> Configured {

@@ -12,8 +12,10 @@ use homing_agent::attachments::Attachments;
 use homing_agent::audit::Audit;
 use homing_agent::budgets::{Budgets, Caps};
 use homing_agent::config::Sizes;
+use homing_agent::confine::Confinement;
 use homing_agent::feed::Feeds;
 use homing_agent::files::Files;
+use homing_agent::hooks::{HookParts, Hooks};
 use homing_agent::models::{Choice, Models};
 use homing_agent::prompt::{ContextSettings, Prompts};
 use homing_agent::providers::{ModelEvent, ModelRequest, Provider, ProviderError, ToolSpec};
@@ -25,6 +27,7 @@ use homing_agent::turn_driver::{Begin, Engine, ShowFailed, Shown, Sink, drive};
 use homing_certs::{NodeId, UserId};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::rig::LIMIT;
 
@@ -93,14 +96,16 @@ fn bench(rounds: Vec<Vec<Result<ModelEvent, ProviderError>>>) -> Bench {
     let store = Store::open(&dir.path().join("agent.db")).unwrap();
     let budgets = Budgets::new(store.clone(), Caps::default());
     let approvals = approvals(store, Feeds::default(), audit.clone());
+    let hooks = hooks(dir.path(), audit.clone());
     Bench {
         engine: Engine {
             models: models(Arc::new(Script(Mutex::new(rounds)))),
-            tools: Tools::new(tools, audit),
+            tools: Tools::new(tools, hooks.clone(), audit),
             approvals,
             budgets,
             prompts: prompts(dir.path()),
             attachments: attachments(dir.path()),
+            hooks,
         },
         _dir: dir,
     }
@@ -114,6 +119,18 @@ fn prompts(workspace: &std::path::Path) -> Prompts {
 fn attachments(dir: &std::path::Path) -> Attachments {
     let files = Files::open(dir, Sizes::default()).unwrap();
     Attachments::new(Arc::new(files), dir.join("workspace"), Feeds::default())
+}
+
+fn hooks(workspace: &std::path::Path, audit: Audit) -> Hooks {
+    let parts = HookParts {
+        own: vec![],
+        audit,
+        confinement: Confinement::new(workspace.to_owned(), vec![]),
+        home: workspace.to_owned(),
+        tasks: TaskTracker::new(),
+        stopping: CancellationToken::new(),
+    };
+    Hooks::new(parts, &[])
 }
 
 fn approvals(store: Store, feeds: Feeds, audit: Audit) -> Approvals {
@@ -300,7 +317,8 @@ async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("agent.db")).unwrap();
     let audit = Audit::open(dir.path()).unwrap();
-    let tools = Tools::new(vec![], audit.clone());
+    let hooks = hooks(dir.path(), audit.clone());
+    let tools = Tools::new(vec![], hooks.clone(), audit.clone());
     let feeds = Feeds::default();
     let engine = Engine {
         models: models(Arc::new(Fragile::default())),
@@ -309,6 +327,7 @@ async fn a_turn_that_panics_ends_as_failed_and_the_next_one_runs() {
         budgets: Budgets::new(store.clone(), Caps::default()),
         prompts: prompts(dir.path()),
         attachments: attachments(dir.path()),
+        hooks,
     };
     let (sessions, actor) = Sessions::new(store, feeds, audit, engine);
     let stop = CancellationToken::new();

@@ -22,6 +22,7 @@ mod coverage;
 mod engine;
 mod fakes;
 mod files;
+mod hooks;
 mod idempotency;
 mod injected;
 mod liveness;

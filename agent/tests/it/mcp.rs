@@ -1,6 +1,6 @@
 //! MCP servers: how they are added, asked, changed and shown. Servers are real processes.
 
-mod bench;
+pub(crate) mod bench;
 mod elsewhere;
 mod faults;
 mod lifecycle;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::network::EVERY_SCOPE;
 use crate::rig::post;
-use bench::{Bench, call, noted, scripted, speaker};
+use bench::{Bench, call, noted, origin, scripted, speaker};
 
 #[tokio::test]
 async fn a_server_that_was_added_offers_its_tools_and_answers() {
@@ -54,8 +54,8 @@ async fn a_tool_asks_before_it_runs_whatever_its_server_says_and_a_denied_one_is
     bench.ready().await;
     let tools = &bench.rig.state.tools;
     let judge = async |tool| {
-        let speaker = bench.speaker();
-        tools.judge(&speaker, &call(tool, json!({}))).await
+        let origin = origin(bench.speaker());
+        tools.judge(&origin, &call(tool, json!({}))).await
     };
     assert_eq!(judge("echo").await, Ok(Permission::Run));
     assert_eq!(judge("sleep").await, Ok(Permission::Run));
@@ -164,7 +164,8 @@ async fn another_user_neither_sees_nor_moves_nor_calls_it() {
     let tools = &bench.rig.state.tools;
     let theirs = tools.specs(&speaker(&other));
     assert!(!theirs.iter().any(|spec| spec.name.starts_with("mcp_")));
-    let outcome = tools.run(speaker(&other), call("echo", json!({}))).await;
+    let theirs = origin(speaker(&other));
+    let outcome = tools.run(&theirs, call("echo", json!({}))).await;
     assert!(outcome.result.unwrap_err().contains("no tool"));
 
     // The same name is free for them, and both go on.

@@ -27,7 +27,7 @@ async fn ask(rig: &Rig, device: &Arc<Device>, method: &str, params: Value) -> An
     rig.call(device, request("127.0.0.1:8080", &message)).await
 }
 
-async fn call(rig: &Rig, device: &Arc<Device>, tool: &str, arguments: Value) -> Value {
+pub(crate) async fn call(rig: &Rig, device: &Arc<Device>, tool: &str, arguments: Value) -> Value {
     let params = json!({"name": tool, "arguments": arguments});
     ask(rig, device, "tools/call", params).await.json()
 }

@@ -259,6 +259,14 @@ mod tests {
             change(),
             Change::Whole(String::new()),
             Change::Whole("shell = { roots = [\"/\"] }\n".to_owned()),
+            Change::Whole(
+                "[shell]\nroots = [\"/srv\"]\n[[hooks]]\non = \"agent_end\"\ncommand = [\"/x\"]\n"
+                    .to_owned(),
+            ),
+            patch(
+                "hooks",
+                json!([{ "on": "agent_end", "command": ["/bin/sh"] }]),
+            ),
         ] {
             let error = store.change(change, None).unwrap_err();
             assert!(matches!(error, ConfigError::HostOnly(_)), "{error}");

@@ -108,6 +108,19 @@ file_bytes = {file_bytes}
 # Folders besides the agent's workspace in which the shell tool may start programs.
 # [shell]
 # roots = ["/srv/work"]
+
+# Programs that are asked or told at points of a turn; docs/hooks.md has all of them. Keep them where
+# the agent's tools cannot write.
+# [[hooks]]
+# on = "before_tool_call"
+# command = ["/usr/local/bin/check", "--strict"]
+# tools = ["shell", "mcp_*"]
+# Seconds that it has, 1 to 60.
+# timeout_seconds = 5
+# What its failure counts as: "deny" or "pass".
+# on_failure = "deny"
+# Whether it is handed the texts of messages and answers.
+# text = false
 "#,
             address = quic.address,
             prompt = match self.context.prompt {

@@ -1,7 +1,10 @@
 //! The programs in `examples/` do what they say.
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
 
 use crate::kit::Dir;
 
@@ -52,4 +55,35 @@ fn the_python_example_stores_a_file_and_reads_it_back() {
     );
     assert!(text.contains("holds 17 bytes"), "{text}");
     up.stop();
+}
+
+#[test]
+fn the_hook_example_refuses_rm_and_nothing_else() {
+    for (arguments, code) in [
+        (json!({"argv": ["rm", "-r", "notes"]}), 2),
+        (json!({"argv": ["/bin/rm", "notes"]}), 2),
+        (json!({"argv": ["find", ".", "-exec", "rm", "{}", "+"]}), 2),
+        (json!({"command": "cd notes;rm -r ."}), 2),
+        (json!({"argv": ["ls", "rm.txt"]}), 0),
+        (json!({"command": "echo farm"}), 0),
+    ] {
+        // As an agent tells it: docs/hooks.md.
+        let document = json!({
+            "version": 1, "on": "before_tool_call", "at_ms": 0, "session": "s", "turn_id": 1,
+            "user": "ann", "device": "", "call_id": "c", "tool": "shell", "arguments": arguments
+        });
+        let mut hook = Command::new(example("refuse_rm.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = hook.stdin.take().unwrap();
+        stdin.write_all(document.to_string().as_bytes()).unwrap();
+        drop(stdin);
+        let output = hook.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments}");
+        assert!(output.stdout.is_empty());
+        assert_eq!(output.stderr.is_empty(), code == 0);
+    }
 }

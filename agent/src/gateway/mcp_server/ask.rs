@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
+use homing_certs::NodeId;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -36,6 +37,11 @@ pub(super) fn spec() -> ToolSpec {
             "required": ["text"]
         }),
     }
+}
+
+/// The session of a device that asks here.
+pub(super) fn session(device: &NodeId) -> String {
+    format!("mcp:{device}")
 }
 
 /// Events of a session that matter here.
@@ -93,7 +99,7 @@ pub(super) async fn run(
     gate(state, principal, caller)
         .await
         .map_err(|error| error.message)?;
-    let session = format!("mcp:{}", principal.node_id);
+    let session = session(&principal.node_id);
     let answer = ask(state, principal, &session, text);
     let answer = tokio::time::timeout(LIMIT, answer).await;
     answer.map_err(|_| "the agent did not answer in time".to_owned())?

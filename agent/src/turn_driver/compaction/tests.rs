@@ -59,7 +59,7 @@ fn says(compaction: &mut Compaction, text: &str, choice: &Choice) -> Step {
 #[test]
 fn each_piece_is_told_with_the_summary_so_far_and_all_of_them_are_counted() {
     let choice = choice("p/m");
-    let mut compaction = Compaction::new(&conversation(10), ROOM);
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "");
     let mut step = compaction.begin(&choice);
     assert!(asked(&step).starts_with("Person: 0:xxx"));
     let mut calls = 0;
@@ -83,7 +83,7 @@ fn each_piece_is_told_with_the_summary_so_far_and_all_of_them_are_counted() {
 #[test]
 fn a_failure_is_followed_by_one_try_with_shorter_pieces_and_then_the_oldest_is_left_out() {
     let choice = choice("p/m");
-    let mut compaction = Compaction::new(&conversation(10), ROOM);
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "");
     let first = asked(&compaction.begin(&choice)).len();
     compaction.take(Event::Text("half a".into()), &choice);
     let failed = Event::ModelFailed("down".into());
@@ -102,7 +102,7 @@ fn a_failure_is_followed_by_one_try_with_shorter_pieces_and_then_the_oldest_is_l
 
 #[test]
 fn the_built_in_assistant_is_not_asked_to_write() {
-    let mut compaction = Compaction::new(&conversation(10), ROOM);
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "");
     let step = compaction.begin(&choice(crate::providers::BUILTIN));
     assert!(matches!(step, Step::Done(Done { summary: None, .. })));
 }
@@ -110,7 +110,7 @@ fn the_built_in_assistant_is_not_asked_to_write() {
 #[test]
 fn a_summary_without_an_end_is_cut() {
     let choice = choice("p/m");
-    let mut compaction = Compaction::new(&conversation(10), ROOM);
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "");
     compaction.begin(&choice);
     for _ in 0..100 {
         compaction.take(Event::Text("é".repeat(1_000)), &choice);

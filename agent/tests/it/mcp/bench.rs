@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use homing_agent::AgentSettings;
+use homing_agent::approvals::Origin;
 use homing_agent::mcp::McpPace;
 use homing_agent::sessions::Speaker;
 use homing_agent::turn::{ToolCall, ToolOutcome};
@@ -173,7 +174,8 @@ impl Bench {
 
     pub(super) async fn call(&self, tool: &str, arguments: Value) -> ToolOutcome {
         let call = call(tool, arguments);
-        self.rig.state.tools.run(self.speaker(), call).await
+        let origin = origin(self.speaker());
+        self.rig.state.tools.run(&origin, call).await
     }
 
     pub(super) async fn text(&self, tool: &str, arguments: Value) -> String {
@@ -216,6 +218,14 @@ pub(super) fn speaker(device: &Device) -> Arc<Speaker> {
     })
 }
 
+pub(super) fn origin(speaker: Arc<Speaker>) -> Origin {
+    Origin {
+        speaker,
+        session: "s".into(),
+        turn_id: 1,
+    }
+}
+
 /// The processes that a server has noted.
 pub(super) fn noted(file: &Path) -> Vec<u32> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -232,7 +242,7 @@ pub(super) fn lives(pid: u32) -> bool {
 }
 
 /// Until none of them runs.
-pub(super) async fn dead(pids: &[u32]) {
+pub(crate) async fn dead(pids: &[u32]) {
     let deadline = tokio::time::Instant::now() + LIMIT;
     while pids.iter().any(|pid| lives(*pid)) {
         assert!(tokio::time::Instant::now() < deadline, "{pids:?} still run");

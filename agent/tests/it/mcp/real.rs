@@ -60,7 +60,8 @@ async fn the_filesystem_server_reads_what_it_may_and_refuses_the_rest() {
         "write_file",
         json!({"path": open.join("b"), "content": "x"}),
     );
-    let verdict = bench.rig.state.tools.permit(&bench.speaker(), &write).await;
+    let origin = super::bench::origin(bench.speaker());
+    let verdict = bench.rig.state.tools.permit(&origin, &write).await;
     assert_eq!(verdict, Err(ToolError::NeedsApproval));
 }
 
