@@ -42,24 +42,42 @@ const MAX_FILENAME: usize = 255;
 const PICTURED: usize = 3;
 
 /// What the models of a turn can take of files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
     /// Bytes of conversation that fit into the smallest context.
     room: usize,
     /// Pictures that may still be shown.
     pictures: usize,
+    /// Those that are shown: each of them once, however often it was sent.
+    shown: Vec<String>,
 }
 
 impl Sight {
-    /// Of models that may answer. Whichever of them does, it fits.
+    /// Of models that may answer. Whichever of them does, it fits. Who may not read files has no model
+    /// see them either.
     #[must_use]
-    pub fn of(choices: &[Choice]) -> Self {
-        let seeing = choices.iter().filter(|choice| choice.images);
-        let seeing = seeing.map(Choice::room).min().unwrap_or(0);
+    pub fn of(choices: &[Choice], speaker: &Speaker) -> Self {
+        let room = choices.iter().map(Choice::room).min().unwrap_or(0);
+        let sees = choices.iter().any(|choice| choice.images) && speaker.scopes().contains(SCOPE);
         Self {
-            room: choices.iter().map(Choice::room).min().unwrap_or(0),
-            pictures: MAX_IMAGES.min(seeing / 2 / IMAGE),
+            room,
+            pictures: if sees {
+                MAX_IMAGES.min(room / 2 / IMAGE)
+            } else {
+                0
+            },
+            shown: Vec::new(),
         }
+    }
+
+    /// Whether this picture is to be shown here.
+    fn shows(&mut self, name: &str) -> bool {
+        if self.pictures == 0 || self.shown.iter().any(|shown| shown == name) {
+            return false;
+        }
+        self.pictures -= 1;
+        self.shown.push(name.to_owned());
+        true
     }
 }
 
@@ -170,11 +188,11 @@ impl Attachments {
         for attachment in of {
             let one = self.look(user, attachment, most.min(left)).await;
             if let Seen::Text { text, .. } = &one {
-                left -= text.len().min(left);
+                left = left.saturating_sub(told::weight(text));
             }
             seen.push(one);
         }
-        told::message(text, of, &seen, &mut sight.pictures)
+        told::message(text, of, &seen, |name| sight.shows(name))
     }
 
     /// What a model is told of a person's earlier message. Its pictures are seen again only when it is
@@ -193,7 +211,7 @@ impl Attachments {
                 seen.push(self.look(user, attachment, 0).await);
             }
         }
-        told::message(text, of, &seen, &mut sight.pictures)
+        told::message(text, of, &seen, |name| sight.shows(name))
     }
 
     async fn look(&self, user: UserId, attachment: &Attachment, most: usize) -> Seen {

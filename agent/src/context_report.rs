@@ -50,7 +50,7 @@ impl ContextReport {
         session: &str,
     ) -> Result<Self, SessionError> {
         let engine = sessions.engine();
-        let (said, _) = sessions.past(speaker.user_id, session).await?;
+        let (said, _) = sessions.past(&speaker, session).await?;
         let choices = engine.models.choose(speaker.user_id, session).await?;
         let first = choices.first();
         let room = first.map_or(0, crate::models::Choice::room);

@@ -4,6 +4,7 @@
 //! what is the gateway's; HTTP is too.
 
 mod name;
+mod room;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio_util::sync::CancellationToken;
 
 pub use name::{MAX_NAME, is_clean, sanitise};
+use room::{Room, Rooms};
 
 use crate::config::Sizes;
 
@@ -106,6 +108,7 @@ pub struct Files {
     sizes: Sizes,
     /// Of one upload; the one size that changes while the agent runs.
     upload: AtomicU64,
+    rooms: Rooms,
     counter: AtomicU64,
 }
 
@@ -127,6 +130,7 @@ impl Files {
             root,
             upload: AtomicU64::new(sizes.upload),
             sizes,
+            rooms: Rooms::default(),
             counter: AtomicU64::new(0),
         })
     }
@@ -162,7 +166,7 @@ impl Files {
     {
         let folder = self.folder(user);
         make_private_dir(&folder).map_err(disk("stored"))?;
-        let room = self.room(&folder).await?;
+        let mut room = self.rooms.of(user, &folder, self.sizes).await?;
         let wanted = match &target {
             Target::Fresh(name) | Target::Shared(name) => sanitise(name),
             Target::Exactly(name) if is_clean(name) => name.clone(),
@@ -173,18 +177,27 @@ impl Files {
             Temporary(folder.join(format!("{TEMPORARY}{}-{number}", std::process::id())));
         let mut file = create(&temporary.0).await.map_err(disk("created"))?;
         let written = tokio::select! {
-            written = copy(body, &mut file, limit, room, self.sizes.user) => written?,
+            written = copy(body, &mut file, limit, &mut room) => written?,
             () = cancel.cancelled() => return Err(FileError::Cancelled),
         };
         file.sync_all().await.map_err(disk("synced"))?;
         drop(file);
         let filename = match target {
-            Target::Fresh(_) => claim(&folder, &temporary.0, &wanted, &written, false).await?,
-            Target::Shared(_) => claim(&folder, &temporary.0, &wanted, &written, true).await?,
+            Target::Fresh(_) | Target::Shared(_) => {
+                let share = matches!(target, Target::Shared(_));
+                let claimed = claim(&folder, &temporary.0, &wanted, &written, share).await?;
+                if claimed.is_new {
+                    room.keep(None);
+                }
+                claimed.name
+            }
             Target::Exactly(_) => {
-                tokio::fs::rename(&temporary.0, folder.join(&wanted))
+                let place = folder.join(&wanted);
+                let before = tokio::fs::symlink_metadata(&place).await;
+                tokio::fs::rename(&temporary.0, place)
                     .await
                     .map_err(disk("named"))?;
+                room.keep(before.ok().map(|before| before.len()));
                 wanted
             }
         };
@@ -220,33 +233,13 @@ impl Files {
     fn folder(&self, user: UserId) -> PathBuf {
         self.root.join(user.to_string())
     }
+}
 
-    /// Bytes that the user may still store.
-    async fn room(&self, folder: &Path) -> Result<u64, FileError> {
-        let folder = folder.to_owned();
-        let count = move || -> io::Result<(u64, usize)> {
-            let mut bytes = 0;
-            let mut files = 0;
-            for item in std::fs::read_dir(folder)? {
-                // A file may go while the folder is read.
-                if let Ok(metadata) = item?.metadata() {
-                    bytes += metadata.len();
-                    files += 1;
-                }
-            }
-            Ok((bytes, files))
-        };
-        let counted = tokio::task::spawn_blocking(count).await;
-        let (bytes, files) = counted
-            .map_err(|_| FileError::Cancelled)?
-            .map_err(disk("counted"))?;
-        if files >= self.sizes.user_files {
-            return Err(FileError::QuotaFiles {
-                limit: self.sizes.user_files,
-            });
-        }
-        Ok(self.sizes.user.saturating_sub(bytes))
-    }
+/// A name that a file has now.
+struct Claimed {
+    name: String,
+    /// Whether it is not that of a file that was there.
+    is_new: bool,
 }
 
 struct Written {
@@ -268,8 +261,7 @@ async fn copy<S, E>(
     mut body: S,
     file: &mut File,
     limit: u64,
-    room: u64,
-    quota: u64,
+    room: &mut Room,
 ) -> Result<Written, FileError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -283,9 +275,7 @@ where
         if size > limit {
             return Err(FileError::TooLarge { limit });
         }
-        if size > room {
-            return Err(FileError::QuotaBytes { limit: quota });
-        }
+        room.take(piece.len() as u64)?;
         hasher.update(&piece);
         writer.write_all(&piece).await.map_err(disk("written"))?;
     }
@@ -304,7 +294,7 @@ async fn claim(
     wanted: &str,
     written: &Written,
     share: bool,
-) -> Result<String, FileError> {
+) -> Result<Claimed, FileError> {
     /// Files of the same name and content; beyond that something is wrong with the sender.
     const TRIES: usize = 100;
     let sha256 = &written.sha256;
@@ -316,10 +306,13 @@ async fn claim(
         };
         // A hard link fails when the name is taken; a rename would replace it.
         match tokio::fs::hard_link(temporary, folder.join(&name)).await {
-            Ok(()) => return Ok(name),
+            Ok(()) => return Ok(Claimed { name, is_new: true }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if share && is_same(&folder.join(&name), written).await {
-                    return Ok(name);
+                    return Ok(Claimed {
+                        name,
+                        is_new: false,
+                    });
                 }
             }
             Err(error) => return Err(disk("named")(error)),

@@ -353,12 +353,13 @@ impl Sessions {
     /// When the id is not one or the database fails.
     pub async fn past(
         &self,
-        user: UserId,
+        speaker: &Speaker,
         session: &str,
     ) -> Result<(Vec<turn::Said>, Vec<i64>), SessionError> {
+        let user = speaker.user_id;
         let key = key(user, session)?;
         let Inner { store, engine, .. } = &*self.inner;
-        let mut sight = Sight::of(&engine.models.choose(user, session).await?);
+        let mut sight = Sight::of(&engine.models.choose(user, session).await?, speaker);
         let attachments = &engine.attachments;
         let before = past::before(store, attachments, user, key.session, i64::MAX, &mut sight);
         Ok(before.await?)

@@ -259,6 +259,8 @@ impl Drive<'_> {
     async fn tell_waiting(&mut self, turn: &Turn) {
         let waits = turn.waits_for_approval() && self.tools.is_empty();
         if std::mem::replace(&mut self.waiting, waits) != waits {
+            // A person may take hours, and the pictures are loaded again.
+            self.images = Images::default();
             self.sink.waiting(waits).await;
         }
     }

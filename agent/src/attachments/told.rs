@@ -57,8 +57,13 @@ pub(super) fn see(bytes: &[u8], size: u64, most: usize) -> Seen {
 }
 
 /// A person's message with its files. `seen` may end earlier than `of`: nobody looked at the rest.
-/// At most `pictures` of them are shown, and taken off it.
-pub(super) fn message(text: &str, of: &[Attachment], seen: &[Seen], pictures: &mut usize) -> Said {
+/// `shows` says of a stored picture whether a model is to see it here.
+pub(super) fn message(
+    text: &str,
+    of: &[Attachment],
+    seen: &[Seen],
+    mut shows: impl FnMut(&str) -> bool,
+) -> Said {
     if of.is_empty() {
         return Said::User(text.to_owned());
     }
@@ -69,8 +74,7 @@ pub(super) fn message(text: &str, of: &[Attachment], seen: &[Seen], pictures: &m
         told.push('\n');
         told.push_str(&line(attachment, seen));
         match seen {
-            Some(Seen::Image { .. }) if *pictures > 0 => {
-                *pictures -= 1;
+            Some(Seen::Image { .. }) if shows(attachment.stored()) => {
                 images.push(attachment.stored().to_owned());
             }
             Some(Seen::Text { size, text }) => {
@@ -123,6 +127,11 @@ fn line(attachment: &Attachment, seen: Option<&Seen>) -> String {
     format!("- {name} ({kind}{state}): {}", attachment.path)
 }
 
+/// Bytes that a text takes with what stands around it.
+pub(super) fn weight(text: &str) -> usize {
+    text.len() + 2 * fence(text).len()
+}
+
 /// Longer than any that stands in the text, so that no text ends itself early.
 fn fence(text: &str) -> String {
     let (mut longest, mut run) = (0, 0);
@@ -143,7 +152,10 @@ mod tests {
 
     #[test]
     fn a_message_without_files_is_its_text() {
-        assert_eq!(message("hi", &[], &[], &mut 9), Said::User("hi".to_owned()));
+        assert_eq!(
+            message("hi", &[], &[], |_| true),
+            Said::User("hi".to_owned())
+        );
     }
 
     #[test]
@@ -162,14 +174,14 @@ mod tests {
              - c.ogg (voice, not there any more): /api/files/c.ogg\n\
              - d (file): /api/files/d"
         );
-        assert_eq!(message("look", &of, &seen, &mut 9), Said::User(told));
+        assert_eq!(message("look", &of, &seen, |_| true), Said::User(told));
     }
 
     #[test]
     fn pictures_are_named_and_shown() {
         let seen = [see(b"\x89PNG\r\n\x1a\n0000", 12, 0)];
         let Said::Pictured { text, images } =
-            message("look", &[file("p.png", "image")], &seen, &mut 9)
+            message("look", &[file("p.png", "image")], &seen, |_| true)
         else {
             panic!("no picture")
         };
@@ -183,11 +195,9 @@ mod tests {
     fn no_more_pictures_are_shown_than_fit() {
         let of = ["a", "b", "c"].map(|name| file(name, "image"));
         let seen = of.clone().map(|_| see(b"GIF89a", 6, 0));
-        let mut left = 2;
-        let said = message("look", &of, &seen, &mut left);
+        let said = message("look", &of, &seen, |name| name != "c");
         assert!(matches!(said, Said::Pictured { images, .. } if images == ["a", "b"]));
-        assert_eq!(left, 0);
-        let said = message("look", &of, &seen, &mut left);
+        let said = message("look", &of, &seen, |_| false);
         assert!(matches!(said, Said::User(text) if text.contains("- c (image, 6 bytes)")));
     }
 
@@ -201,7 +211,7 @@ mod tests {
         assert_eq!(text(b"ab\xe2\x82", 4, 10), None, "broken at its end");
         assert_eq!(text(b"ab\xffc", 4, 10), None);
         assert_eq!(text(b"abc", 3, 0), None, "no room");
-        let cut = message("t", &[file("a", "")], &[see(b"abc", 3, 2)], &mut 9);
+        let cut = message("t", &[file("a", "")], &[see(b"abc", 3, 2)], |_| true);
         assert!(
             matches!(cut, Said::User(text) if text.ends_with("\nab\n```\n[cut here: 3 bytes in all]"))
         );

@@ -151,6 +151,9 @@ pub enum SessionEvent {
         usage: Usage,
         /// `done`, `no_reply`, `interrupted`, `failed`, `over_budget`, `revoked`, `removed`, `restarted` or `shutdown`.
         reason: String,
+        /// Files that were given in an answer that has no `response`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment>,
     },
     /// Everything before was forgotten.
     Cleared {},

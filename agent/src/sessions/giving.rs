@@ -3,16 +3,22 @@
 //! What was shown as pieces is, joined, exactly the text of the answer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{Attachment, MAX_ATTACHMENTS, Speaker};
+use super::{Attachment, MAX_ATTACHMENTS};
+use crate::approvals::Origin;
 use crate::attachments::{Attachments, Kind, Piece, Scanner};
+use crate::tools::{Permission, Tools};
+use crate::turn::ToolCall;
 
 /// What stands in place of a file that is not given. It says nothing of why.
 const NOT_AVAILABLE: &str = "[file not available]";
+/// The tool as whose call it is judged whether a file of the workspace may be given.
+const READ: &str = "read_file";
+/// Where a user's own stored files are.
+const STORED: &str = "/api/files/";
 /// Files that are looked for in one answer; a model that names more is guessing.
 const MAX_LOOKED_FOR: usize = 64;
 
@@ -33,29 +39,35 @@ impl Given {
 /// Takes what a model says.
 pub(super) struct Giving {
     attachments: Attachments,
-    speaker: Arc<Speaker>,
+    tools: Tools,
+    origin: Origin,
     cancel: CancellationToken,
     scanner: Scanner,
     given: Given,
-    /// Files that were looked for, and whether they are given.
+    /// Files that were looked for in this round, and whether they are given.
     known: HashMap<String, bool>,
+    /// In all rounds.
+    looked_for: usize,
 }
 
 impl Giving {
     /// Goes on with what was given before.
     pub(super) fn new(
         attachments: Attachments,
-        speaker: Arc<Speaker>,
+        tools: Tools,
+        origin: Origin,
         cancel: CancellationToken,
         given: Given,
     ) -> Self {
         Self {
             attachments,
-            speaker,
+            tools,
+            origin,
             cancel,
             scanner: Scanner::default(),
             given,
             known: HashMap::new(),
+            looked_for: 0,
         }
     }
 
@@ -79,6 +91,8 @@ impl Giving {
     /// Nothing more of this round is said; gives what is still to be shown.
     pub(super) fn pause(&mut self) -> String {
         let rest = self.scanner.finish();
+        // A tool may make or change what was looked for.
+        self.known.clear();
         self.given.text.push_str(&rest);
         rest
     }
@@ -88,16 +102,37 @@ impl Giving {
         &self.given
     }
 
+    /// What lies in the workspace is given only where the policy lets it be read without asking.
+    async fn may_read(&self, path: &str) -> bool {
+        if path.starts_with(STORED) {
+            return true;
+        }
+        let call = ToolCall {
+            id: String::new(),
+            name: READ.to_owned(),
+            arguments: serde_json::json!({ "path": path }),
+        };
+        tokio::select! {
+            judged = self.tools.judge(&self.origin, &call) => judged == Ok(Permission::Run),
+            () = self.cancel.cancelled() => false,
+        }
+    }
+
     async fn give(&mut self, kind: Kind, path: String) -> bool {
         if let Some(known) = self.known.get(&path) {
             return *known;
         }
-        if self.given.files.len() >= MAX_ATTACHMENTS || self.known.len() >= MAX_LOOKED_FOR {
+        if self.given.files.len() >= MAX_ATTACHMENTS || self.looked_for >= MAX_LOOKED_FOR {
+            return false;
+        }
+        self.looked_for += 1;
+        if !self.may_read(&path).await {
+            self.known.insert(path, false);
             return false;
         }
         let found = self
             .attachments
-            .give(&self.speaker, kind, &path, &self.cancel)
+            .give(&self.origin.speaker, kind, &path, &self.cancel)
             .await;
         self.known.insert(path, found.is_some());
         let Some(file) = found else { return false };

@@ -88,6 +88,7 @@ pub(super) async fn close_turn(
     events.push(SessionEvent::TurnComplete {
         usage: Usage::default(),
         reason: reason.to_owned(),
+        attachments: vec![],
     });
     finish(inner, turn, reason, None, &events).await
 }
@@ -108,10 +109,19 @@ async fn try_run(
     let choices = engine.models.choose(turn.user, &turn.session).await?;
     let (begin, given) = match &turn.checkpoint {
         Some(checkpoint) => again(turn.turn_id, checkpoint)?,
-        None => (begin(inner, &turn, &choices).await?, Given::default()),
+        None => (
+            begin(inner, &turn, &choices, &speaker).await?,
+            Given::default(),
+        ),
     };
     let (attachments, cancel) = (engine.attachments.clone(), active.cancel.clone());
-    let giving = Giving::new(attachments, speaker.clone(), cancel, given);
+    let origin = Origin {
+        speaker: speaker.clone(),
+        session: turn.session.clone(),
+        turn_id: turn.turn_id,
+    };
+    let tools = engine.tools.clone();
+    let giving = Giving::new(attachments, tools, origin.clone(), cancel, given);
     let sink = LogSink {
         inner,
         log,
@@ -123,11 +133,6 @@ async fn try_run(
         text: "running".to_owned(),
     }])
     .await?;
-    let origin = Origin {
-        speaker: speaker.clone(),
-        session: turn.session.clone(),
-        turn_id: turn.turn_id,
-    };
     let place = Place::of(&origin);
     let end = turn_driver::drive(engine, &choices, origin, begin, &sink, &active.cancel).await;
     let Some(end) = end else {
@@ -196,10 +201,15 @@ fn again(turn_id: i64, checkpoint: &str) -> Result<(Begin, Given), StoreError> {
     Ok((Begin::Again(Box::new(machine)), given))
 }
 
-async fn begin(inner: &Inner, turn: &PendingTurn, choices: &[Choice]) -> Result<Begin, StoreError> {
+async fn begin(
+    inner: &Inner,
+    turn: &PendingTurn,
+    choices: &[Choice],
+    speaker: &Speaker,
+) -> Result<Begin, StoreError> {
     let (user, attachments) = (turn.user, &inner.engine.attachments);
     let session = turn.session.clone();
-    let mut sight = Sight::of(choices);
+    let mut sight = Sight::of(choices, speaker);
     let files = past::files(&turn.attachments);
     let now = attachments.told(user, &turn.text, &files, &mut sight).await;
     let (store, id) = (&inner.store, turn.turn_id);
@@ -221,6 +231,7 @@ fn reason_of(end: &End, active: &Active) -> &'static str {
 
 fn last_events(end: &End, given: Given, reason: &str, model: String) -> Vec<SessionEvent> {
     let mut events = Vec::new();
+    let mut attachments = Vec::new();
     match &end.reason {
         EndReason::Done => events.push(SessionEvent::Response {
             text: given.text,
@@ -229,12 +240,14 @@ fn last_events(end: &End, given: Given, reason: &str, model: String) -> Vec<Sess
         }),
         EndReason::Failed(text) | EndReason::OverBudget(text) => {
             events.push(SessionEvent::Error { text: text.clone() });
+            attachments = given.files;
         }
-        EndReason::Interrupted | EndReason::NoReply => {}
+        EndReason::Interrupted | EndReason::NoReply => attachments = given.files,
     }
     events.push(SessionEvent::TurnComplete {
         usage: end.usage,
         reason: reason.to_owned(),
+        attachments,
     });
     events
 }

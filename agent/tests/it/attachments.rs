@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::network::Device;
 use crate::rig::{Answer, Rig, Ws, numbers, text_of};
-use crate::scripted::{Script, says};
+use crate::scripted::{Script, calls, says};
 
 mod given;
 
@@ -320,6 +320,44 @@ async fn pictures_go_to_models_that_take_them_and_only_the_newest() {
         oldest.contains("- p0.png (file): /api/files/p0.png"),
         "{oldest}"
     );
+}
+
+#[tokio::test]
+async fn a_picture_that_is_named_many_times_is_shown_once() {
+    let script = Script::new(vec![says("seen"), says("seen")]);
+    let models = script.models_that_see();
+    let rig = Rig::start_with(|settings| settings.models = Some(models)).await;
+    let device = rig.network.owner();
+    rig.call(&device, put("p.png", PNG)).await;
+    let mut ws = rig.ws(&device).await;
+    for _ in 0..2 {
+        say_with(&mut ws, "look", &["p.png"; 16]).await;
+    }
+    for asked in script.questions() {
+        let pictures = asked.said.iter().map(|said| match said {
+            Said::Pictured { images, .. } => images.len(),
+            _ => 0,
+        });
+        assert_eq!(pictures.sum::<usize>(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_may_not_read_files_has_no_model_see_those_of_another() {
+    let script = Script::new(vec![says("seen"), says("not seen")]);
+    let models = script.models_that_see();
+    let rig = Rig::start_with(|settings| settings.models = Some(models)).await;
+    let owner = rig.network.owner();
+    rig.call(&owner, put("p.png", PNG)).await;
+    let mut ws = rig.ws(&owner).await;
+    say_with(&mut ws, "look", &["p.png"]).await;
+    assert!(script.questions()[0].images.get("p.png").is_some());
+    let phone = rig.network.device("owner", Role::Client, &["chat"]);
+    assert_eq!(phone.user(), owner.user());
+    let mut ws = rig.ws(&phone).await;
+    ws.say("s", "describe the picture above").await;
+    response(&mut ws).await;
+    assert!(script.questions()[1].images.get("p.png").is_none());
 }
 
 #[tokio::test]

@@ -299,3 +299,39 @@ async fn an_attachment_must_be_a_file_of_the_user() {
         }
     }
 }
+
+#[tokio::test]
+async fn files_that_come_beside_each_other_do_not_pass_a_users_limits_together() {
+    let rig = Rig::start_with(|settings| {
+        settings.sizes.user = 10_000;
+        settings.sizes.user_files = 5;
+    })
+    .await;
+    let device = rig.network.owner();
+    let used = || {
+        let folder = rig.folder().join("uploads").join(device.user().to_string());
+        let files = std::fs::read_dir(folder).unwrap();
+        let sizes: Vec<u64> = files
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .collect();
+        (sizes.len(), sizes.iter().sum::<u64>())
+    };
+    let together = |prefix: &str, size: usize| {
+        let puts = (0..20).map(|number| {
+            let body = vec![b'x'; size];
+            rig.call(&device, put(&format!("{prefix}{number}"), body))
+        });
+        futures_util::future::join_all(puts)
+    };
+    let answers = together("large", 3_000).await;
+    let stored = answers.iter().filter(|answer| answer.status.is_success());
+    assert!((1..=3).contains(&stored.count()));
+    let (files, bytes) = used();
+    assert!(
+        (1..=3).contains(&files) && bytes <= 10_000,
+        "{files} {bytes}"
+    );
+    together("small", 1).await;
+    assert_eq!(used().0, 5);
+    assert_eq!(parts(&rig), 0);
+}

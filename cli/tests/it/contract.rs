@@ -249,6 +249,9 @@ async fn every_frame_goes_over_a_real_websocket_as_its_example_says() {
             let fields = &examples["server_frames"][kind];
             assert!(fields.is_object(), "a frame without an example: {frame}");
             has_fields(&frame, fields).unwrap_or_else(|fault| panic!("{kind}: {fault}"));
+            if kind == "message" && frame["session_id"] == "t" {
+                known.insert("attached".to_owned(), frame["attachments"].clone());
+            }
             if kind == "approval_required" {
                 known.insert("approval".to_owned(), frame["id"].clone());
             }
@@ -264,6 +267,9 @@ async fn every_frame_goes_over_a_real_websocket_as_its_example_says() {
             look(until(&mut socket, kind).await, &mut known);
         }
     }
+    let attached = known["attached"].as_array().unwrap();
+    let paths: Vec<&Value> = attached.iter().map(|file| &file["path"]).collect();
+    assert_eq!(paths, [&known["file"]]);
     // The end of the replay, and what another program changes.
     look(until(&mut socket, "cleared").await, &mut known);
     upload();

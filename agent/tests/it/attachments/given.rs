@@ -1,6 +1,7 @@
 //! Files that a model gives in its answer.
 
-use homing_agent::providers::ProviderError;
+use homing_agent::policy::Action;
+use homing_agent::providers::{ModelEvent, ProviderError};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -346,4 +347,61 @@ async fn files_are_given_in_streams_and_events_too() {
         (&response["text"], &response["attachments"]),
         (&json!("Here."), &file)
     );
+}
+
+#[tokio::test]
+async fn a_file_that_a_tool_makes_after_it_was_named_is_given() {
+    let script = Script::new(vec![]);
+    let models = script.models();
+    let rig = Rig::start_with(|settings| {
+        settings.models = Some(models);
+        settings.policy.tools = [("write_file".to_owned(), Action::Allow)].into();
+    })
+    .await;
+    let marker = format!("[FILE:{}/out.txt]", workspace(&rig).display());
+    let write = json!({ "path": "out.txt", "text": "made" });
+    let mut round = calls(&[("write_file", write)]);
+    round.insert(0, Ok(ModelEvent::Text(format!("I make {marker}."))));
+    script.push(round);
+    script.push(says(&format!("Here: {marker}")));
+    let mut ws = rig.ws(&rig.network.owner()).await;
+    ws.say("s", "make it").await;
+    let response = response(&mut ws).await;
+    assert_eq!(response["text"], format!("I make {NOTE}.\n\nHere: "));
+    assert_eq!(response["attachments"][0]["filename"], "out.txt");
+}
+
+#[tokio::test]
+async fn a_file_that_the_policy_keeps_from_models_is_not_given_either() {
+    for action in [Action::Deny, Action::Ask] {
+        let script = Script::new(vec![]);
+        let models = script.models();
+        let rig = Rig::start_with(|settings| {
+            settings.models = Some(models);
+            settings.policy.tools = [("read_file".to_owned(), action)].into();
+        })
+        .await;
+        std::fs::write(workspace(&rig).join("a.txt"), "kept").unwrap();
+        script.push(says(&format!("[FILE:{}/a.txt]", workspace(&rig).display())));
+        let mut ws = rig.ws(&rig.network.owner()).await;
+        ws.say("s", "give").await;
+        assert_eq!(response(&mut ws).await["text"], NOTE);
+    }
+}
+
+#[tokio::test]
+async fn files_of_an_answer_that_fails_come_with_its_end() {
+    let script = Script::new(vec![]);
+    let rig = rig(&script).await;
+    std::fs::write(workspace(&rig).join("a.txt"), "there").unwrap();
+    let text = format!("[FILE:{}/a.txt] Next", workspace(&rig).display());
+    script.push(vec![
+        Ok(ModelEvent::Text(text)),
+        Err(ProviderError::BrokenOff),
+    ]);
+    let mut ws = rig.ws(&rig.network.owner()).await;
+    ws.say("s", "give").await;
+    let end = ws.wait_for("turn_complete").await;
+    assert_eq!(end["reason"], "failed");
+    assert_eq!(end["attachments"][0]["filename"], "a.txt");
 }
