@@ -103,14 +103,13 @@ pub async fn drive(
     sink: &dyn Sink,
     cancel: &CancellationToken,
 ) -> Option<End> {
-    let started = tokio::select! {
+    let added = tokio::select! {
         biased;
-        () = cancel.cancelled() => Ok(None),
-        started = start::prompt(engine, choices, &origin, &begin) => started.map(Some),
+        added = start::hooks(engine, choices, &origin, &begin) => added,
+        () = cancel.cancelled() => return start::interrupted(begin, sink),
     };
-    let prompt = match started {
-        Ok(Some(prompt)) => prompt,
-        Ok(None) => return start::interrupted(begin, sink),
+    let prompt = match added {
+        Ok(added) => start::prompt(engine, &origin, added).await,
         Err(refused) => return Some(start::refused(begin, &refused)),
     };
     let mut drive = Drive {

@@ -7,13 +7,13 @@ use crate::models::Choice;
 use crate::prompt::{Asker, Prompt};
 use crate::turn::{Effect, End, Event, Said, Turn};
 
-/// What models are told first. Dropping the future ends the hooks.
-pub(super) async fn prompt(
+/// What hooks add: name and text. Dropping the future ends them.
+pub(super) async fn hooks(
     engine: &Engine,
     choices: &[Choice],
     origin: &Origin,
     begin: &Begin,
-) -> Result<Prompt, Refused> {
+) -> Result<Vec<(String, String)>, Refused> {
     let model = choices.first().map(|choice| choice.label.as_str());
     let (message, resumed) = match begin {
         Begin::Anew { said, .. } => match said.last() {
@@ -23,8 +23,17 @@ pub(super) async fn prompt(
         Begin::Again(turn) => (turn.message(), true),
     };
     let hooks = &engine.hooks;
-    let added = hooks.before_agent_start(origin, model, message, resumed);
-    let added = added.await?;
+    hooks
+        .before_agent_start(origin, model, message, resumed)
+        .await
+}
+
+/// What models are told first.
+pub(super) async fn prompt(
+    engine: &Engine,
+    origin: &Origin,
+    added: Vec<(String, String)>,
+) -> Prompt {
     let asker = Asker {
         speaker: &origin.speaker,
         session: &origin.session,
@@ -34,7 +43,7 @@ pub(super) async fn prompt(
     for (hook, text) in added {
         prompt.add(&hook, &text);
     }
-    Ok(prompt)
+    prompt
 }
 
 /// The end of a turn that was stopped before it began. `None` when it goes on after a restart.
