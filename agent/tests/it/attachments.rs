@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use homing_agent::providers::ModelEvent;
 use homing_agent::turn::{Said, Tokens};
 use homing_certs::Role;
 use http::Request;
