@@ -79,6 +79,8 @@ struct Drive<'a> {
     choices: &'a [Choice],
     sink: &'a dyn Sink,
     prompt: Prompt,
+    /// Tools that were counted for the first call, and go with it.
+    first_tools: Option<Vec<ToolSpec>>,
     answers: Option<Answers>,
     /// What is told shorter now; the answers are its.
     compaction: Option<Compaction>,
@@ -123,6 +125,7 @@ pub async fn drive(
         choices,
         sink,
         prompt,
+        first_tools: None,
         answers: None,
         compaction: None,
         turns: Vec::new(),
@@ -274,8 +277,10 @@ impl Drive<'_> {
     }
 
     /// Bytes of conversation that fit beside what every call carries, for each model.
-    fn rooms(&self) -> Vec<usize> {
-        let tools: usize = self.tool_specs().iter().map(ToolSpec::size).sum();
+    fn rooms(&mut self) -> Vec<usize> {
+        let specs = self.tool_specs();
+        let tools: usize = specs.iter().map(ToolSpec::size).sum();
+        self.first_tools = Some(specs);
         let room = |choice: &Choice| {
             let whole = choice.room();
             whole.saturating_sub(tools + self.prompt.text(whole).len())
@@ -300,7 +305,7 @@ impl Drive<'_> {
             system: self.prompt.text(chosen.room()),
             images,
             said,
-            tools: self.tool_specs(),
+            tools: self.first_tools.take().unwrap_or_else(|| self.tool_specs()),
             max_output_tokens: chosen.max_output_tokens,
         };
         self.speaking = choice;

@@ -47,14 +47,14 @@ fn one(workspace: &Path, name: &str, cap: usize) -> Option<Section> {
 /// Nothing outside of the workspace is told to a model: a link in place of a file is not followed.
 #[cfg(target_os = "linux")]
 fn open(workspace: &Path, name: &str) -> Option<(std::fs::File, u64)> {
-    let folders = crate::tools::FileFolders::new(
-        &crate::tools::settings::FileSettings::default(),
-        workspace.to_owned(),
-        vec![],
-    );
+    use crate::tools::{FileFolders, FilesError, settings::FileSettings};
+
+    // Most workspaces have none, and this is asked in every turn.
+    std::fs::symlink_metadata(workspace.join(name)).ok()?;
+    let folders = FileFolders::new(&FileSettings::default(), workspace.to_owned(), vec![]);
     let file = match folders.open(name) {
         Ok(file) => file,
-        Err(crate::tools::FilesError::NotFound(_)) => return None,
+        Err(FilesError::NotFound(_)) => return None,
         Err(error) => {
             tracing::warn!(%error, name, "a file of the workspace is not told to models");
             return None;
