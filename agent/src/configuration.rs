@@ -25,6 +25,9 @@ pub trait ConfigFile: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`ConfigError`]; nothing has changed then.
     fn change(&self, change: Change, revision: Option<&str>) -> Result<Configured, ConfigError>;
+
+    /// This is in effect now.
+    fn in_effect(&self, configured: &Configured);
 }
 
 /// A valid configuration.
@@ -130,6 +133,7 @@ impl Configuration {
         let changed = self.blocking(move |file| file.change(change, revision.as_deref()));
         let configured = changed.await?;
         apply(configured.live.clone());
+        self.in_effect(&configured).await;
         Ok(configured)
     }
 
@@ -144,7 +148,18 @@ impl Configuration {
         let _changing = self.changing.lock().await;
         let configured = self.read().await?;
         apply(configured.live.clone());
+        self.in_effect(&configured).await;
         Ok(configured)
+    }
+
+    async fn in_effect(&self, configured: &Configured) {
+        let done = configured.clone();
+        let told = self.blocking(move |file| {
+            file.in_effect(&done);
+            Ok(done)
+        });
+        // It is in effect whether it could be noted or not.
+        drop(told.await);
     }
 
     async fn blocking(

@@ -15,7 +15,7 @@ use homing_certs::{NodeId, UserId};
 const MAX_BUCKETS: usize = 4_096;
 
 /// Configured rates. Each bucket holds one second's or one minute's worth.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
     /// Plain reads per device and second; 2,000 by default.
     pub reads_per_second: u32,
@@ -59,6 +59,7 @@ pub struct Limits {
 
 #[derive(Debug)]
 struct All {
+    rates: Rates,
     reads: Buckets<NodeId>,
     writes: Buckets<NodeId>,
     runs: Buckets<NodeId>,
@@ -75,9 +76,11 @@ impl Limits {
         }
     }
 
-    /// From now on these rates, with full buckets.
+    /// From now on these rates, with full buckets where they are others than before.
     pub fn change(&self, rates: Rates) {
-        self.all.store(Arc::new(All::new(rates)));
+        if self.all.load().rates != rates {
+            self.all.store(Arc::new(All::new(rates)));
+        }
     }
 
     /// Counts a plain read.
@@ -120,6 +123,7 @@ impl All {
         let second = Duration::from_secs(1);
         let minute = Duration::from_secs(60);
         Self {
+            rates,
             reads: Buckets::new("reads", rates.reads_per_second, second),
             writes: Buckets::new("writes", rates.writes_per_second, second),
             runs: Buckets::new("agent runs", rates.runs_per_minute, minute),

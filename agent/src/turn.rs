@@ -150,7 +150,9 @@ impl Turn {
                 self.usage.add(tokens, cost);
                 self.round_finished()
             }
-            (State::Model { .. }, Event::ModelFailed(text)) => self.model_failed(text),
+            (State::Model { .. } | State::Compacting, Event::ModelFailed(text)) => {
+                self.model_failed(text)
+            }
             (State::Model { .. }, Event::ContextTooLong(text)) => self.compact(text),
             (State::Model { .. } | State::Compacting, Event::OverBudget(text)) => {
                 self.stop(EndReason::OverBudget(text))
@@ -179,7 +181,7 @@ impl Turn {
         prune(&mut self.said, room);
         if size(&self.said) > room {
             return self.compact(format!(
-                "the conversation is longer than the {room} bytes that fit into the model's context"
+                "the conversation is longer than the {room} bytes that the prompt and the tools leave of the model's context"
             ));
         }
         if self.said.len() > MAX_SAID {
@@ -214,7 +216,7 @@ impl Turn {
                 said: self.said.clone(),
                 choice: self.choice,
                 // A model that refuses what should fit counts differently: each try asks for less.
-                room: room >> self.compactions,
+                room: room >> (self.compactions - 1),
             },
         ]
     }
@@ -271,10 +273,12 @@ impl Turn {
 
     /// The next model answers instead, unless somebody has already read a part of this answer.
     fn model_failed(&mut self, text: String) -> Vec<Effect> {
-        let State::Model { text: said, .. } = &self.state else {
-            return vec![];
+        let shown = match &self.state {
+            State::Model { shown, .. } => *shown > 0,
+            State::Compacting => false,
+            _ => return vec![],
         };
-        if !said.is_empty() || self.choice + 1 >= self.rooms.len() {
+        if shown || self.choice + 1 >= self.rooms.len() {
             return self.stop(EndReason::Failed(text));
         }
         self.choice += 1;

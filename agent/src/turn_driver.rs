@@ -86,6 +86,8 @@ struct Drive<'a> {
     compaction: Option<Compaction>,
     /// Of which turns the first messages are.
     turns: Vec<i64>,
+    /// Whether some were left out without a summary.
+    left_out: bool,
     /// Pictures that were read.
     images: Images,
     /// The model that answers now.
@@ -129,6 +131,7 @@ pub async fn drive(
         answers: None,
         compaction: None,
         turns: Vec::new(),
+        left_out: false,
         images: Images::default(),
         speaking: 0,
         metering: Metering::new(engine.budgets.clone()),
@@ -355,7 +358,7 @@ impl Drive<'_> {
             () = cancel.cancelled() => return Ok(Some(Event::Interrupt)),
             wishes = self.engine.hooks.before_compaction(begins) => wishes,
         };
-        let mut compaction = Compaction::new(said, room, &wishes);
+        let mut compaction = Compaction::new(said, room, &wishes, choice + 1 < choices.len());
         let step = compaction.begin(chosen);
         self.compaction = Some(compaction);
         self.go_on_compacting(step, chosen).await
@@ -373,6 +376,11 @@ impl Drive<'_> {
                     self.compaction = None;
                 }
                 return Ok(refused);
+            }
+            Step::NextModel => {
+                self.compaction = None;
+                let text = "the model could not tell the conversation shorter";
+                return Ok(Some(Event::ModelFailed(text.to_owned())));
             }
             Step::Done(done) => done,
         };
@@ -394,7 +402,13 @@ impl Drive<'_> {
             summarized: done.summary.is_some(),
             summary: done.summary.clone(),
         });
-        if let (Some(text), Some(turn_id)) = (done.summary, newest.filter(|turn| *turn > 0)) {
+        // A summary of what was left out tells nothing of it, and one that was made for a model that stands
+        // in is too short for the session's own.
+        self.left_out |= covered > 0 && done.summary.is_none();
+        let lasts = !self.left_out && self.speaking == 0;
+        if let (Some(text), Some(turn_id)) =
+            (done.summary, newest.filter(|turn| lasts && *turn > 0))
+        {
             let model = chosen.label.clone();
             self.sink
                 .compacted(Compacted {
@@ -433,14 +447,14 @@ impl Drive<'_> {
             .choices
             .get(self.speaking)
             .and_then(|choice| choice.price);
-        let (events, spoken) = tokio::select! {
+        let (events, spoken, taken) = tokio::select! {
             biased;
-            () = cancel.cancelled() => (vec![Event::Interrupt], false),
-            events = answers::next(&mut self.answers, price) => (events, true),
-            Some(event) = self.people.next() => (vec![event], false),
-            Some(outcome) = self.tools.next() => (vec![Event::ToolDone(outcome)], false),
+            () = cancel.cancelled() => (vec![Event::Interrupt], false, false),
+            (events, taken) = answers::next(&mut self.answers, price) => (events, true, taken),
+            Some(event) = self.people.next() => (vec![event], false, false),
+            Some(outcome) = self.tools.next() => (vec![Event::ToolDone(outcome)], false, false),
         };
-        self.metering.listen(&events).await;
+        self.metering.listen(&events, taken).await;
         if events.iter().any(ends_round) {
             self.answers = None;
         }

@@ -24,8 +24,11 @@ pub(super) struct Whole {
     toml: String,
 }
 
-pub(super) async fn get(State(state): State<Arc<AgentState>>) -> Result<Response, ApiError> {
-    Ok(shown(state.configuration.read().await?))
+pub(super) async fn get(
+    State(state): State<Arc<AgentState>>,
+    Extension(principal): Extension<Arc<Principal>>,
+) -> Result<Response, ApiError> {
+    Ok(shown(&principal, state.configuration.read().await?))
 }
 
 pub(super) async fn put(
@@ -74,19 +77,35 @@ pub(super) fn begin_restart(state: &AgentState) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Goes on when whoever asked has gone: what is in the file must also be in effect.
 async fn changed(
-    state: &AgentState,
-    principal: &Principal,
+    state: &Arc<AgentState>,
+    principal: &Arc<Principal>,
     section: &str,
     change: Change,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
+    let revision = revision(headers)?;
+    let (agent, by, section) = (state.clone(), principal.clone(), section.to_owned());
+    let done = state.tasks.spawn(async move {
+        let configured = change_now(&agent, &by, &section, change, revision).await;
+        configured.map(|configured| shown(&by, configured))
+    });
+    done.await.map_err(|_| ApiError::internal())?
+}
+
+async fn change_now(
+    state: &AgentState,
+    principal: &Principal,
+    section: &str,
+    change: Change,
+    revision: Option<String>,
+) -> Result<Configured, ApiError> {
     let keys = match &change {
         Change::Section { patch, .. } => keys(patch),
         Change::Whole(_) => vec![],
     };
     let apply = |live| state.apply(live);
-    let revision = revision(headers)?;
     let configured = state.configuration.change(change, revision, apply).await?;
     let entry = principal
         .entry(Kind::Call)
@@ -100,7 +119,7 @@ async fn changed(
     state
         .feeds
         .publish(principal.user_id, others, change, section);
-    Ok(shown(configured))
+    Ok(configured)
 }
 
 /// For which state of the file a change is meant; none for whatever it is.
@@ -128,12 +147,13 @@ fn keys(patch: &Value) -> Vec<Value> {
     names.map(|name| Value::from(name.as_str())).collect()
 }
 
-fn shown(configured: Configured) -> Response {
+/// The text, with what people wrote beside the values, is for those who may change it.
+fn shown(principal: &Principal, configured: Configured) -> Response {
     let tag = format!("\"{}\"", configured.revision);
     let body = Json(json!({
         "revision": configured.revision,
         "config": configured.sections,
-        "toml": configured.text,
+        "toml": principal.scopes.contains("config.write").then_some(configured.text),
         "restart_required": configured.restart_required,
     }));
     ([(ETAG, tag)], body).into_response()

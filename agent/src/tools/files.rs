@@ -7,7 +7,7 @@ mod roots;
 mod search;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -111,7 +111,7 @@ impl FileFolders {
     /// # Errors
     /// [`FilesError`], also when a link leads out of the folder.
     pub fn open(&self, path: &str) -> Result<std::fs::File, FilesError> {
-        let (root, inside) = self.roots.enter(path)?;
+        let (root, inside) = self.roots.enter_plain(path)?;
         root.file(&inside)
     }
 
@@ -233,7 +233,7 @@ impl Tool for ReadFileTool {
                 limit,
             } = arguments::read(given)?;
             let work = move |roots: &Roots| {
-                let (root, inside) = roots.enter(&path)?;
+                let (root, inside) = roots.enter_plain(&path)?;
                 read::read(&root, &inside, offset, limit.max(1))
             };
             folders.blocking(work).await
@@ -319,9 +319,10 @@ impl Tool for WriteFileTool {
 
     /// What every later turn is told is never written without a person, whatever the policy allows.
     fn at_least(&self, given: &Value) -> Action {
-        let name = given["path"]
-            .as_str()
-            .and_then(|path| path.rsplit('/').next());
+        let name = given["path"].as_str().and_then(|path| {
+            // As the system reads it: a slash at the end is none.
+            Path::new(path).file_name()?.to_str()
+        });
         match name.is_some_and(|name| FILES.contains(&name)) {
             true => Action::Ask,
             false => Action::Allow,
@@ -335,7 +336,7 @@ impl Tool for WriteFileTool {
             let mut name = [0; 8];
             getrandom::fill(&mut name).map_err(ToolError::failed)?;
             let work = move |roots: &Roots| {
-                let (root, inside) = roots.enter(&path)?;
+                let (root, inside) = roots.enter_plain(&path)?;
                 write::write(&root, &inside, &text, name)
             };
             folders.blocking(work).await

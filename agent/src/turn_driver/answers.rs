@@ -24,7 +24,12 @@ impl Answers {
 }
 
 /// What comes next; never, while no model is asked.
-pub(super) async fn next(answers: &mut Option<Answers>, price: Option<Price>) -> Vec<Event> {
+///
+/// Also whether the provider had taken the request when it failed, if it did.
+pub(super) async fn next(
+    answers: &mut Option<Answers>,
+    price: Option<Price>,
+) -> (Vec<Event>, bool) {
     let Some(Answers(stream)) = answers else {
         return std::future::pending().await;
     };
@@ -33,8 +38,12 @@ pub(super) async fn next(answers: &mut Option<Answers>, price: Option<Price>) ->
         Ok(None) => vec![Err(ProviderError::BrokenOff)],
         Err(_) => vec![Err(ProviderError::Silent(IDLE.as_secs()))],
     };
+    let taken = chunk.iter().any(|answer| match answer {
+        Ok(_) => true,
+        Err(error) => was_taken(error),
+    });
     let events = chunk.into_iter().map(|answer| event_of(answer, price));
-    events.collect()
+    (events.collect(), taken)
 }
 
 /// Whether the model says nothing more in this round.
@@ -42,6 +51,18 @@ pub(super) fn ends_round(event: &Event) -> bool {
     matches!(
         event,
         Event::Finished { .. } | Event::ModelFailed(_) | Event::ContextTooLong(_)
+    )
+}
+
+/// Whether a call that ended so may have to be paid for, although nothing was heard: a model that thinks
+/// says nothing for minutes.
+fn was_taken(error: &ProviderError) -> bool {
+    matches!(
+        error,
+        ProviderError::BrokenOff
+            | ProviderError::Silent(_)
+            | ProviderError::Malformed(_)
+            | ProviderError::TooLong(_)
     )
 }
 

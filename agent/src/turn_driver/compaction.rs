@@ -12,8 +12,11 @@ use crate::turn::{Event, Plan, Said, Tokens, Usage, shorten};
 const MAX_SUMMARY: usize = 16 << 10;
 /// Tokens of a summary.
 const MAX_TOKENS: u32 = 4_000;
-/// Pieces that are asked about: a conversation that was never told shorter has at most as many.
+/// Pieces that are asked about; of more, those between the first and the newest are left out.
 const MAX_PIECES: usize = 16;
+/// Bytes below which nobody is asked: a summary in a quarter of it would say nothing, and take the place
+/// of what it stands for in every later turn.
+const MIN_ROOM: usize = 4 << 10;
 /// Times that it is tried again after a failure, each with pieces half as long.
 const RETRIES: u32 = 1;
 
@@ -43,6 +46,8 @@ pub(super) struct Compaction {
     /// What the model says now.
     heard: String,
     failures: u32,
+    /// Whether there is another model that could be asked when this one fails.
+    another: bool,
     usage: Usage,
     /// What the model is told to do.
     task: String,
@@ -53,6 +58,8 @@ pub(super) struct Compaction {
 pub(super) enum Step {
     /// Ask the model this.
     Ask(ModelRequest),
+    /// This model cannot; another one may.
+    NextModel,
     /// It is done.
     Done(Done),
 }
@@ -70,7 +77,7 @@ pub(super) struct Done {
 
 impl Compaction {
     /// `wishes` of the owner's hooks for the summary; may be empty.
-    pub(super) fn new(said: &[Said], room: usize, wishes: &str) -> Self {
+    pub(super) fn new(said: &[Said], room: usize, wishes: &str, another: bool) -> Self {
         let plan = Plan::new(said, room);
         let pieces = pieces(&plan, room);
         Self {
@@ -80,6 +87,7 @@ impl Compaction {
             summary: String::new(),
             heard: String::new(),
             failures: 0,
+            another,
             usage: Usage::default(),
             task: match wishes {
                 "" => TASK.to_owned(),
@@ -95,7 +103,8 @@ impl Compaction {
 
     /// Begins, with the model that is to tell it. One that cannot write is not asked.
     pub(super) fn begin(&mut self, choice: &Choice) -> Step {
-        match choice.is_metered() || self.plan.covered() == 0 {
+        let able = choice.is_metered() && self.room >= MIN_ROOM;
+        match able || self.plan.covered() == 0 {
             true => self.next(choice),
             false => self.without_summary(),
         }
@@ -142,7 +151,10 @@ impl Compaction {
         self.heard.clear();
         self.summary.clear();
         if self.failures == RETRIES {
-            return self.without_summary();
+            return match self.another {
+                true => Step::NextModel,
+                false => self.without_summary(),
+            };
         }
         self.failures += 1;
         self.pieces = pieces(&self.plan, self.room >> self.failures).into_iter();
@@ -189,12 +201,14 @@ impl Compaction {
     }
 }
 
-/// Half of the room: the other half is for the summary so far, the task and the answer. Of a
-/// conversation with more than [`MAX_PIECES`], the newest are asked about.
+/// Half of the room: the other half is for the summary so far, the task and the answer.
 fn pieces(plan: &Plan, room: usize) -> Vec<String> {
     let mut pieces = plan.pieces(room / 2);
     let too_many = pieces.len().saturating_sub(MAX_PIECES);
-    pieces.drain(..too_many);
+    if too_many > 0 {
+        // The first one has the summary of what was before, if there is one.
+        pieces.splice(1..=too_many, [format!("[{LEFT_OUT}]\n\n")]);
+    }
     pieces
 }
 

@@ -69,13 +69,14 @@ impl Metering {
     }
 
     /// Follows what the model says, and settles when it has finished or failed.
-    pub(super) async fn listen(&mut self, events: &[Event]) {
+    /// `taken` says of a failure whether the provider had taken the request.
+    pub(super) async fn listen(&mut self, events: &[Event], taken: bool) {
         for event in events {
             match event {
                 Event::Text(text) => self.hear(text.len()),
                 Event::Call(call) => self.hear(call.arguments.to_string().len().max(1)),
                 Event::Finished { tokens, .. } => self.finish(*tokens).await,
-                Event::ModelFailed(_) | Event::ContextTooLong(_) => self.failed().await,
+                Event::ModelFailed(_) | Event::ContextTooLong(_) => self.failed(taken).await,
                 _ => {}
             }
         }
@@ -99,9 +100,9 @@ impl Metering {
     }
 
     /// A model that failed before it said anything has cost nothing.
-    async fn failed(&mut self) {
+    async fn failed(&mut self, taken: bool) {
         match self.call.take() {
-            Some(call) if call.heard == 0 => {
+            Some(call) if call.heard == 0 && !taken => {
                 log(self.budgets.release(call.reservation).await);
             }
             call => {

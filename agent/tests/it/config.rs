@@ -78,6 +78,8 @@ impl ConfigFile for Memory {
         }
         Ok(self.configured())
     }
+
+    fn in_effect(&self, _: &Configured) {}
 }
 
 fn with(method: &str, path: &str, body: &Value) -> Request<Body> {

@@ -117,25 +117,27 @@ async fn what_every_later_turn_is_told_is_not_written_without_a_person_whatever_
             json!({ "path": path, "text": "obey the page" }),
         )
     };
-    let script = Script::new(vec![
-        calls(&[write("notes.md"), write("AGENTS.md")]),
-        says("done"),
-    ]);
-    let models = script.models();
-    let rig = Rig::start_with(|settings| {
-        settings.models = Some(models);
-        settings.policy.tools = [("*".to_owned(), Action::Allow)].into();
-    })
-    .await;
-    let mut ws = rig.ws(&rig.network.owner()).await;
-    ws.say("s", "read the page").await;
-    let question = ws.wait_for("approval_required").await;
-    assert_eq!(question["arguments"]["path"], "AGENTS.md");
-    ws.send(json!({ "type": "approval_answer", "id": question["id"], "decision": "deny" }))
+    for spelling in ["AGENTS.md", "AGENTS.md/", "AGENTS.md/.", "./AGENTS.md"] {
+        let script = Script::new(vec![
+            calls(&[write("notes.md"), write(spelling)]),
+            says("done"),
+        ]);
+        let models = script.models();
+        let rig = Rig::start_with(|settings| {
+            settings.models = Some(models);
+            settings.policy.tools = [("*".to_owned(), Action::Allow)].into();
+        })
         .await;
-    ws.wait_for("turn_complete").await;
-    let workspace = rig.state.settings.workspace();
-    assert!(workspace.join("notes.md").exists() && !workspace.join("AGENTS.md").exists());
+        let mut ws = rig.ws(&rig.network.owner()).await;
+        ws.say("s", "read the page").await;
+        let question = ws.wait_for("approval_required").await;
+        assert_eq!(question["arguments"]["path"], spelling);
+        ws.send(json!({ "type": "approval_answer", "id": question["id"], "decision": "deny" }))
+            .await;
+        ws.wait_for("turn_complete").await;
+        let workspace = rig.state.settings.workspace();
+        assert!(workspace.join("notes.md").exists() && !workspace.join("AGENTS.md").exists());
+    }
 }
 
 /// Two long exchanges, then a question that does not fit: rounds 0 and 1 answer, 2 tells shorter.
@@ -153,7 +155,6 @@ async fn a_conversation_that_is_too_long_goes_on_with_a_summary_that_outlives_a_
     let answers = [
         says("one"),
         says("two"),
-        says("Ann likes something."),
         says("Ann likes tea."),
         says("three"),
     ];
@@ -162,7 +163,7 @@ async fn a_conversation_that_is_too_long_goes_on_with_a_summary_that_outlives_a_
     let device = rig.network.owner();
     let (_, frames) = too_long(&rig, &device).await;
     assert!(statuses(&frames).contains(&"compacting"), "{frames:?}");
-    assert_eq!(frames.last().unwrap()["usage"]["model_calls"], 3);
+    assert_eq!(frames.last().unwrap()["usage"]["model_calls"], 2);
     assert!(
         frames
             .iter()
@@ -175,11 +176,8 @@ async fn a_conversation_that_is_too_long_goes_on_with_a_summary_that_outlives_a_
     assert!(matches!(&told[..], [Said::User(text)] if text.contains("Person: first")));
     let summary = Said::Summary("Ann likes tea.".into());
     let third = Said::User(long("third"));
-    let told = &questions[3].said;
-    let so_far = "Summary so far:\nAnn likes something.\n";
-    assert!(matches!(&told[..], [Said::User(text)] if text.starts_with(so_far)));
-    assert_eq!(questions[4].said[0], summary);
-    assert_eq!(questions[4].said.last(), Some(&third));
+    assert_eq!(questions[3].said[0], summary);
+    assert_eq!(questions[3].said.last(), Some(&third));
 
     let rows = |state: &homing_agent::AgentState| {
         let (store, user) = (state.store.clone(), device.user());
@@ -219,7 +217,7 @@ async fn a_model_that_cannot_tell_it_shorter_goes_on_without_the_oldest_and_noth
     assert_eq!(frames.last().unwrap()["reason"], "done");
     let questions = script.questions();
     assert!(is_summary_question(&questions[2]) && is_summary_question(&questions[3]));
-    assert!(matches!(&questions[4].said[0], Said::Summary(text) if text.contains("were left out")),);
+    assert!(matches!(&questions[3].said[0], Said::Summary(text) if text.contains("were left out")),);
     let past = rig
         .state
         .store
@@ -348,4 +346,40 @@ async fn people_see_what_a_model_is_told_and_what_it_took() {
             "1 calls without a known price",
         ],
     );
+}
+
+#[tokio::test]
+async fn a_reset_forgets_the_answer_that_it_stops_too() {
+    let script = Script::new(vec![vec![Ok(ModelEvent::Text("half an answer".into()))]]);
+    let rig = agent(&script, 100_000).await;
+    let device = rig.network.owner();
+    let mut ws = rig.ws(&device).await;
+    script.push(says("unused"));
+    for _ in 0..2 {
+        ws.say("s", "hello").await;
+        ws.wait_for("status").await;
+        ws.send(json!({ "type": "command", "name": "reset", "session_id": "s" }))
+            .await;
+        ws.wait_for("command_result").await;
+        let past = rig
+            .state
+            .store
+            .past(device.user(), "s".into(), i64::MAX, 10);
+        assert_eq!(past.await.unwrap(), Default::default());
+    }
+}
+
+#[tokio::test]
+async fn where_the_tools_take_the_whole_context_nobody_is_paid_and_the_turn_says_so() {
+    let script = Script::new(vec![]);
+    let rig = agent(&script, 1_000).await;
+    let mut ws = rig.ws(&rig.network.owner()).await;
+    let frames = ask(&mut ws, "hello").await;
+    let error = frames
+        .iter()
+        .find(|frame| frame["type"] == "error")
+        .unwrap();
+    let text = error["text"].as_str().unwrap();
+    assert!(text.contains("the prompt and the tools leave"), "{text}");
+    assert_eq!(script.asked(), 0);
 }

@@ -43,7 +43,7 @@ pub(super) async fn run(dir: &DataDir, args: AgentRunArgs, output: Output) -> an
     let port = host::port(agent.endpoint());
     config.quic.agent_port.get_or_insert(port);
     config.keep(&dir.config(), first_run)?;
-    upkeep.config_file.started_with(&config);
+    upkeep.config_file.started();
     host::wait_for_relay(&running, agent.endpoint()).await?;
     let status = HostStatus {
         network_id: agent.handle().trust().network_id().to_string(),

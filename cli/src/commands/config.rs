@@ -52,6 +52,14 @@ async fn act(
                 other => other.to_string(),
             });
         }
+        (ConfigCommand::Set { .. }, Place::Here(_)) if !dir.config().exists() => {
+            return Err(Failure::new(
+                "not_set_up",
+                "this directory has no homing.toml yet",
+                "homing up, homing join or homing agent run makes one, with a comment on every key",
+            )
+            .into());
+        }
         (ConfigCommand::Set { key, value }, place) => {
             let (section, patch) = patch_of(&key, &value)?;
             let shown = place.change(section, patch).await?;

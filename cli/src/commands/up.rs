@@ -41,10 +41,10 @@ pub(super) async fn run(dir: &DataDir, args: UpArgs, output: Output) -> anyhow::
     let host = Host::bind(dir, &mut running, &upkeep).await?;
     host.note_ports(&mut config);
     config.keep(&dir.config(), first_run)?;
-    upkeep.config_file.started_with(&config);
     let side =
         DeviceSide::bind(dir, &running, host.device.clone(), host.agent_info.clone()).await?;
     host.agent.handle().hide_port(side.proxy_port);
+    upkeep.config_file.started();
     let socket = ControlSocket::bind(dir)?;
 
     let mut tasks = JoinSet::new();

@@ -12,9 +12,15 @@ use sha2::{Digest, Sha256};
 use super::{Config, edit};
 use crate::files;
 
-/// Sections that nobody changes over the network: whoever could would choose which programs this
-/// machine runs, and where.
-const HOST_ONLY: [&str; 2] = ["shell", "hooks"];
+/// What nobody changes over the network: whoever could would choose which programs this machine runs
+/// and where, which socket a tool talks to, and who needs no token.
+const HOST_ONLY: [&str; 5] = [
+    "shell",
+    "hooks",
+    "policy.unconfined_for_all",
+    "tools.containers",
+    "proxy.auth",
+];
 /// Bytes of the hash that names a text.
 const REVISION: usize = 8;
 
@@ -41,10 +47,10 @@ impl ConfigStore {
         }
     }
 
-    /// The process runs with this: it worked.
-    pub(crate) fn started_with(&self, config: &Config) {
-        *self.lock() = Some(config.clone());
-        if let Ok((text, _)) = self.load() {
+    /// The process runs with what is in the file: it worked.
+    pub(crate) fn started(&self) {
+        if let Ok((text, config)) = self.load() {
+            *self.lock() = Some(config);
             self.keep_good(&text);
         }
     }
@@ -81,6 +87,11 @@ impl ConfigStore {
         if revision.is_some_and(|revision| revision != revision_of(&old)) {
             return Err(ConfigError::Changed);
         }
+        // Somebody is in the middle of an edit, and nobody far away sees of what.
+        if from == From::Network && Config::parse(&old).is_err() {
+            let text = "the file on the host is not valid now; correct it there first";
+            return Err(ConfigError::Invalid(text.to_owned()));
+        }
         let new = match change {
             Change::Whole(text) => text,
             Change::Section { name, patch } => {
@@ -102,7 +113,6 @@ impl ConfigStore {
         let configured = self.configured(new, &config)?;
         files::write(&self.path, configured.text.as_bytes())
             .map_err(|error| disk("written", error))?;
-        self.keep_good(&configured.text);
         Ok(configured)
     }
 
@@ -157,13 +167,18 @@ impl ConfigStore {
 impl ConfigFile for ConfigStore {
     fn read(&self) -> Result<Configured, ConfigError> {
         let (text, config) = self.load()?;
-        let configured = self.configured(text, &config)?;
-        self.keep_good(&configured.text);
-        Ok(configured)
+        self.configured(text, &config)
     }
 
     fn change(&self, change: Change, revision: Option<&str>) -> Result<Configured, ConfigError> {
         self.change_from(From::Network, change, revision)
+    }
+
+    /// What waits for the next start has not shown yet that it works.
+    fn in_effect(&self, configured: &Configured) {
+        if configured.restart_required.is_empty() {
+            self.keep_good(&configured.text);
+        }
     }
 }
 
@@ -183,11 +198,14 @@ fn sections(config: &Config) -> Map<String, Value> {
     }
 }
 
-/// Whether a section means something else in the one text than in the other.
-fn differs(old: &str, new: &str, section: &str) -> bool {
+/// Whether what stands under a name with dots means something else in the one text than in the other.
+fn differs(old: &str, new: &str, name: &str) -> bool {
     let read = |text: &str| {
-        let table: Option<toml::Table> = text.parse().ok();
-        table.and_then(|table| table.get(section).cloned())
+        let table: toml::Table = text.parse().ok()?;
+        let whole = toml::Value::Table(table);
+        name.split('.')
+            .try_fold(&whole, |value, part| value.get(part))
+            .cloned()
     };
     read(old) != read(new)
 }
@@ -210,7 +228,7 @@ mod tests {
         let path = folder.path().join("homing.toml");
         std::fs::write(&path, text).unwrap();
         let store = ConfigStore::new(path.clone());
-        store.started_with(&Config::load(&path).unwrap().unwrap());
+        store.started();
         (folder, store)
     }
 
@@ -257,6 +275,12 @@ mod tests {
         let change = || patch("shell", json!({ "roots": ["/"] }));
         for change in [
             change(),
+            patch("policy", json!({ "unconfined_for_all": true })),
+            patch(
+                "tools",
+                json!({ "containers": { "socket": "/run/any.sock" } }),
+            ),
+            patch("proxy", json!({ "auth": "token" })),
             Change::Whole(String::new()),
             Change::Whole("shell = { roots = [\"/\"] }\n".to_owned()),
             Change::Whole(
@@ -294,7 +318,16 @@ mod tests {
     fn the_last_file_that_worked_comes_back_and_the_broken_one_is_kept() {
         let (folder, store) = store("[budgets]\nday = 2.0\n");
         let path = folder.path().join("homing.toml");
+        // What waits for the next start has not shown that it works.
+        let change = patch("proxy", json!({ "port": 7171 }));
+        let configured = store.change(change, None).unwrap();
+        store.in_effect(&configured);
         std::fs::write(&path, "broken = ").unwrap();
+        let over_network = Change::Whole("[budgets]\n".to_owned());
+        assert!(matches!(
+            store.change(over_network, None),
+            Err(ConfigError::Invalid(_))
+        ));
         assert!(matches!(store.read(), Err(ConfigError::Invalid(_))));
         let kept = store.restore().unwrap().unwrap();
         assert_eq!(

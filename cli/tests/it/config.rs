@@ -63,7 +63,12 @@ fn a_value_is_changed_where_it_stands_and_holds_at_once() {
         ("budgets", json!({ "dya": 1 }), 400, "config_invalid"),
         ("relay", json!("sometimes"), 400, "config_invalid"),
         ("shell", json!({ "roots": ["/"] }), 403, "host_only"),
-        ("hooks", json!([]), 403, "host_only"),
+        (
+            "hooks",
+            json!([{ "on": "agent_end", "command": ["/bin/true"] }]),
+            403,
+            "host_only",
+        ),
         ("secrets", json!({}), 404, "unknown_section"),
     ] {
         patch(&host, &up, section, &wrong, &[]).refused(status, code);
@@ -91,6 +96,7 @@ fn the_command_line_reads_changes_and_restores_it() {
     let set = host.run(["config", "set", "budgets.day", "4"]).ok();
     assert_eq!(set["restart_required"], json!([]));
     assert_eq!(cap(&up), 4_000_000);
+    let good = file(&host);
     let set = host.run(["config", "set", "proxy.port", "7171"]).ok();
     assert_eq!(set["restart_required"], json!(["proxy"]));
     host.run(["config", "set", "budgets.day", "much"])
@@ -103,7 +109,6 @@ fn the_command_line_reads_changes_and_restores_it() {
     assert_eq!(shown["config"]["limits"]["runs_per_minute"], 10);
 
     // A broken file: what runs goes on, whoever looks is told, and there is a way back.
-    let good = file(&host);
     host.configure("[budgets\n");
     host.run(["config", "check"])
         .refused(FAILED, "config_invalid");

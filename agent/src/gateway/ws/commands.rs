@@ -1,6 +1,7 @@
 //! Commands of `/ws`: what people type with a slash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::Principal;
 use crate::context_report::ContextReport;
@@ -32,6 +33,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("help", "lists these commands"),
 ];
 
+/// How long a turn that was stopped may take to end.
+const ENDING: Duration = Duration::from_secs(2);
 /// The one command that needs more than a chat; whoever runs it has checked that.
 pub(super) const RESTART: &str = "restart";
 
@@ -51,6 +54,7 @@ pub(super) async fn run(
         "clear" | "new" => clear(state, principal, session).await,
         "reset" => {
             state.sessions.stop(user, session).await?;
+            ended(state, principal, session).await?;
             clear(state, principal, session).await
         }
         "status" => {
@@ -92,6 +96,21 @@ async fn clear(
         "nothing to clear"
     }
     .to_owned())
+}
+
+/// Waits until nothing runs in a session any more, or is slow to end: what a turn says at its end is to
+/// be forgotten too.
+async fn ended(state: &AgentState, principal: &Principal, session: &str) -> Result<(), ApiError> {
+    let user = principal.user_id;
+    let mut moved = state.feeds.of(user).subscribe();
+    let until = tokio::time::Instant::now() + ENDING;
+    while state.sessions.activity(user, session).await?.running {
+        let next = tokio::time::timeout_at(until, moved.changed()).await;
+        if !matches!(next, Ok(Ok(()))) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn doing(

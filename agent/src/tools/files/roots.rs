@@ -14,6 +14,8 @@ use rustix::io::Errno;
 
 /// Bytes of a path; what the kernel takes.
 const MAX_PATH: usize = 4_096;
+/// Letters of a refused path that are said back.
+const MAX_SHOWN: usize = 200;
 /// Tries while somebody renames on the way; the kernel asks for another one then.
 const TRIES: usize = 8;
 
@@ -32,6 +34,11 @@ pub enum FilesError {
     /// It goes up on its way.
     #[error("a path here has no .. in it: {0}")]
     Up(String),
+    /// It is written in a way that a rule about it would not see.
+    #[error(
+        "write the path of a file plainly, without . or // in it and without / at its end: {0}"
+    )]
+    Written(String),
     /// It leads out of its folder.
     #[error("{0} leads out of the folder that may be used")]
     Escapes(String),
@@ -138,6 +145,16 @@ impl Roots {
             (self.roots.first().ok_or_else(outside)?, asked)
         };
         Ok((self.open(root)?, inside.to_owned()))
+    }
+
+    /// The same for a file. One file has one spelling, so that rules of the policy about paths hold.
+    pub(super) fn enter_plain(&self, path: &str) -> Result<(Root, PathBuf), FilesError> {
+        let plain: PathBuf = Path::new(path).components().collect();
+        let begins_here = path.starts_with("./");
+        if plain.as_os_str() != OsStr::new(path) || begins_here {
+            return Err(FilesError::Written(path.chars().take(MAX_SHOWN).collect()));
+        }
+        self.enter(path)
     }
 
     /// Opens one of the folders.

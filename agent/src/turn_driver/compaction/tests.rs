@@ -35,7 +35,7 @@ fn asked(step: &Step) -> &str {
             [Said::User(text)] => text,
             other => panic!("{other:?}"),
         },
-        Step::Done(done) => panic!("{done:?}"),
+        step => panic!("{step:?}"),
     }
 }
 
@@ -59,7 +59,7 @@ fn says(compaction: &mut Compaction, text: &str, choice: &Choice) -> Step {
 #[test]
 fn each_piece_is_told_with_the_summary_so_far_and_all_of_them_are_counted() {
     let choice = choice("p/m");
-    let mut compaction = Compaction::new(&conversation(10), ROOM, "");
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "", false);
     let mut step = compaction.begin(&choice);
     assert!(asked(&step).starts_with("Person: 0:xxx"));
     let mut calls = 0;
@@ -83,7 +83,7 @@ fn each_piece_is_told_with_the_summary_so_far_and_all_of_them_are_counted() {
 #[test]
 fn a_failure_is_followed_by_one_try_with_shorter_pieces_and_then_the_oldest_is_left_out() {
     let choice = choice("p/m");
-    let mut compaction = Compaction::new(&conversation(10), ROOM, "");
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "", false);
     let first = asked(&compaction.begin(&choice)).len();
     compaction.take(Event::Text("half a".into()), &choice);
     let failed = Event::ModelFailed("down".into());
@@ -102,7 +102,7 @@ fn a_failure_is_followed_by_one_try_with_shorter_pieces_and_then_the_oldest_is_l
 
 #[test]
 fn the_built_in_assistant_is_not_asked_to_write() {
-    let mut compaction = Compaction::new(&conversation(10), ROOM, "");
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "", false);
     let step = compaction.begin(&choice(crate::providers::BUILTIN));
     assert!(matches!(step, Step::Done(Done { summary: None, .. })));
 }
@@ -110,7 +110,7 @@ fn the_built_in_assistant_is_not_asked_to_write() {
 #[test]
 fn a_summary_without_an_end_is_cut() {
     let choice = choice("p/m");
-    let mut compaction = Compaction::new(&conversation(10), ROOM, "");
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "", false);
     compaction.begin(&choice);
     for _ in 0..100 {
         compaction.take(Event::Text("é".repeat(1_000)), &choice);
@@ -118,4 +118,36 @@ fn a_summary_without_an_end_is_cut() {
     let step = compaction.take(finished(), &choice).unwrap();
     let summary = asked(&step).split("What came after").next().unwrap();
     assert!(summary.len() < ROOM / 4 + 100, "{}", summary.len());
+}
+
+#[test]
+fn a_model_that_fails_leaves_it_to_the_next_one_where_there_is_one() {
+    let choice = choice("p/m");
+    let mut compaction = Compaction::new(&conversation(10), ROOM, "", true);
+    compaction.begin(&choice);
+    let failed = || Event::ModelFailed("down".into());
+    assert!(matches!(
+        compaction.take(failed(), &choice),
+        Some(Step::Ask(_))
+    ));
+    assert!(matches!(
+        compaction.take(failed(), &choice),
+        Some(Step::NextModel)
+    ));
+}
+
+#[test]
+fn where_there_is_no_room_for_a_summary_nobody_is_asked_for_one() {
+    let mut compaction = Compaction::new(&conversation(10), MIN_ROOM - 1, "", true);
+    let step = compaction.begin(&choice("p/m"));
+    assert!(matches!(step, Step::Done(Done { summary: None, .. })));
+}
+
+#[test]
+fn of_too_many_pieces_the_first_stays_with_the_summary_of_what_was_before() {
+    let mut said = conversation(100);
+    said.insert(0, Said::Summary("Ann likes tea.".into()));
+    let pieces = pieces(&Plan::new(&said, ROOM), ROOM);
+    assert_eq!(pieces.len(), MAX_PIECES + 1);
+    assert!(pieces[0].contains("Ann likes tea.") && pieces[1].contains(LEFT_OUT));
 }

@@ -101,7 +101,7 @@ async fn a_folder_is_listed_and_a_file_read_by_absolute_or_relative_path() {
     }
     let itself = disk.list(json!({"path": "readme.txt"})).await.unwrap();
     assert_eq!(names(&itself), ["readme.txt"]);
-    for path in ["readme.txt", "./readme.txt", &disk.text("media/readme.txt")] {
+    for path in ["readme.txt", &disk.text("media/readme.txt")] {
         let told = disk.read(json!({"path": path})).await.unwrap();
         assert_eq!(told["text"], "one\ntwo Matrix\nthree\n");
         assert_eq!(told["truncated"], false);
@@ -168,6 +168,24 @@ async fn a_path_that_goes_up_is_refused_so_that_rules_about_paths_hold() {
         assert!(error.contains("has no .."), "{error}");
         let error = disk.read(json!({"path": path})).await.unwrap_err();
         assert!(error.contains("has no .."), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_has_one_spelling_so_that_rules_about_paths_hold() {
+    let disk = Disk::new();
+    for path in [
+        "./readme.txt",
+        "readme.txt/",
+        "readme.txt/.",
+        "films/./a.txt",
+        "films//a.txt",
+        &disk.text("media//readme.txt"),
+    ] {
+        let error = disk.write(path, "overwritten").await.unwrap_err();
+        assert!(error.contains("plainly"), "{path}: {error}");
+        let error = disk.read(json!({"path": path})).await.unwrap_err();
+        assert!(error.contains("plainly"), "{path}: {error}");
     }
 }
 
