@@ -227,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("homing.toml");
         std::fs::write(&path, text).unwrap();
-        let store = ConfigStore::new(path.clone());
+        let store = ConfigStore::new(path);
         store.started();
         (folder, store)
     }
