@@ -217,7 +217,7 @@ async fn a_model_that_cannot_tell_it_shorter_goes_on_without_the_oldest_and_noth
     assert_eq!(frames.last().unwrap()["reason"], "done");
     let questions = script.questions();
     assert!(is_summary_question(&questions[2]) && is_summary_question(&questions[3]));
-    assert!(matches!(&questions[3].said[0], Said::Summary(text) if text.contains("were left out")),);
+    assert!(matches!(&questions[4].said[0], Said::Summary(text) if text.contains("were left out")),);
     let past = rig
         .state
         .store
